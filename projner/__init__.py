@@ -1,0 +1,23 @@
+"""Project named-entity labels from a language that has them to one that has none, on Ray.
+
+`project` projects one sentence, without Ray; `projner.pipeline.project` runs a whole job.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Projection", "__version__", "project"]
+
+if TYPE_CHECKING:
+    from projner.methods import Projection, project
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when asked for, so that `projner --help` answers at once.
+    if name in ("Projection", "project"):
+        from projner import methods
+
+        return getattr(methods, name)
+    raise AttributeError(f"module 'projner' has no attribute {name!r}")

@@ -1,0 +1,74 @@
+"""Micro-batches within a token budget, for rows of unequal length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+WASTE = 1 / 32
+"""The share of the budget that the padding of a micro-batch may take."""
+
+
+def pack(lengths: np.ndarray, budget: int, max_rows: int | None = None) -> list[np.ndarray]:
+    """Row indices of each micro-batch, rows of like length together.
+
+    In every batch, rows * longest <= `budget`; a row longer than that stands alone. A batch also
+    ends where padding would exceed `WASTE` of the budget. The longest rows come first, so that too
+    large a budget shows at once. Rows of equal length keep their order.
+    """
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    ordered = np.asarray(lengths)[order]
+    batches = []
+    start = 0
+    while start < len(order):
+        longest = int(ordered[start])
+        fitting = max(1, min(budget // max(1, longest), max_rows or budget))
+        padding = np.cumsum(longest - ordered[start : start + fitting])
+        end = start + int(np.searchsorted(padding, budget * WASTE, side="right"))
+        batches.append(order[start:end])
+        start = end
+    return batches
+
+
+def ranges(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The indices `start, ..., start + size - 1` of every pair, one after the other."""
+    before = np.cumsum(sizes) - sizes
+    return np.repeat(starts - before, sizes) + np.arange(int(np.sum(sizes)))
+
+
+def ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+    """`make(item)` of each item, in order, the next one made in a thread while this one is used."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        begun = (pool.submit(make, item) for item in items)
+        current = next(begun, None)
+        while current is not None:
+            made = current.result()
+            current = next(begun, None)
+            yield made
+
+
+@dataclass
+class Padding:
+    """What a model was given: real tokens, and the padding that came with them."""
+
+    tokens: int = 0
+    padding: int = 0
+
+    def add(self, lengths: np.ndarray) -> None:
+        """Count a micro-batch of rows of these lengths."""
+        tokens = int(np.sum(lengths))
+        self.tokens += tokens
+        self.padding += len(lengths) * int(np.max(lengths, initial=0)) - tokens
+
+    @property
+    def share(self) -> float:
+        """The share of padding in all that was computed, in [0, 1)."""
+        return self.padding / max(1, self.tokens + self.padding)

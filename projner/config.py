@@ -1,0 +1,406 @@
+"""The job file: frozen models with their defaults, and the fingerprints made of them.
+
+One section per room; `Job` is the whole file. A model is validated when it is built, so whoever holds
+one need not check it again.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from projner import languages
+from projner.devices import Device, Precision
+from projner.errors import JobError
+
+
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+def _language_code(name: str) -> str:
+    return languages.find(name).code
+
+
+Paths = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+"""Files, globs, folders or URLs; one may be written without a list."""
+LanguageCode = Annotated[str, AfterValidator(_language_code)]
+"""Any name that `languages.find` knows; kept as the FLORES-200 code."""
+LanguageCodes = Annotated[tuple[LanguageCode, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """A part of the job file: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Corpus(Section):
+    """Where the sentences come from, and how they are written there."""
+
+    format: Literal["conll", "jsonl", "text", "bitext", "parquet", "hub"]
+    source: Paths = ()
+    """conll, text, bitext: files of the source side; plain text or CoNLL, told apart by content."""
+    target: Paths = ()
+    """conll, text, bitext: files of the target side."""
+    links: Paths = ()
+    """Pharaoh files (`0-0 1-2`), or JSON lines with a list of pairs under `links_field`."""
+    path: Paths = ()
+    """jsonl, parquet: files with one record a row. hub: a data set's name or its folder on disk."""
+    source_lang: LanguageCode
+    target_lang: LanguageCodes
+    root: str = ""
+    """Folder or URL that relative paths start from; the current folder by default."""
+    on_error: Literal["fail", "status"] = "fail"
+    """What bad tags, links and bytes do: stop before anything is written, or become a row's status."""
+    skip: int = Field(0, ge=0)
+    """Sentences to leave out at the beginning."""
+    limit: int | None = Field(None, ge=1)
+    """Sentences to read after those; all by default."""
+
+    token_column: int = 0
+    """CoNLL: the column of the word, counted from 0 (negative: from the last)."""
+    tag_column: int = -1
+    """CoNLL: the column of the tag."""
+    scheme: Literal["IOB1", "IOB2", "IOBES"] = "IOBES"
+    """The tags' scheme. IOBES reads the others too."""
+    ignore: Paths = ()
+    """Classes whose entities are dropped when they are read, such as MISC."""
+    split: Literal["auto", "words", "whitespace"] = "auto"
+    """How text becomes words: by the language's rule, or at white space. `auto`: at white space where
+    links are given, because these count words that way; by the rule elsewhere."""
+    links_base: Literal[0, 1] = 0
+    """The index of the first word in the links."""
+    links_direction: Literal["source-target", "target-source"] = "source-target"
+    links_column: int = -1
+    """Pharaoh files with tabs: the column that holds the pairs."""
+    links_field: str = "alignment"
+    """JSON lines: the key that holds the pairs."""
+    columns: dict[str, str] = {}
+    """jsonl, parquet, hub: the field that holds each record column, such as
+    `{target_text: text, id: uid}`; `source_tags` and `target_tags` may stand for entities."""
+    name: str | None = None
+    """hub: the data set's configuration."""
+    data_split: str = "train"
+    """hub: the split to read."""
+    revision: str | None = None
+    """hub: the revision to read."""
+
+    @model_validator(mode="after")
+    def _check_files(self) -> Corpus:
+        paired = self.format == "bitext"
+        if self.format in ("jsonl", "parquet", "hub"):
+            if not self.path:
+                raise ValueError(f"format {self.format} needs `path`")
+            if self.source or self.target or self.links:
+                raise ValueError(
+                    f"format {self.format} takes its files under `path`, not `source`, `target` or "
+                    "`links`"
+                )
+        elif self.path:
+            raise ValueError(f"format {self.format} takes its files under `source` and `target`")
+        elif paired and not (self.source and self.target):
+            raise ValueError("format bitext needs `source` and `target`")
+        elif not paired and bool(self.source) == bool(self.target):
+            raise ValueError(
+                f"format {self.format} needs one of `source` and `target`; for both, use bitext"
+            )
+        if self.links and not paired:
+            raise ValueError("`links` needs format bitext")
+        if len(self.target_lang) > 1 and (self.target or paired):
+            raise ValueError("several target languages need a corpus with a source side alone")
+        return self
+
+
+class Eflomal(Section):
+    """Statistical word alignment by Gibbs sampling (Östling and Tiedemann 2016), both directions."""
+
+    engine: Literal["eflomal"] = "eflomal"
+    symmetrise: Literal[
+        "intersection", "union", "grow-diag-final-and", "forward", "reverse"
+    ] = "grow-diag-final-and"
+    sample: int = Field(200_000, ge=1)
+    """Sentence pairs that priors are learnt on; the others are aligned with these, batch by batch."""
+    model: Literal[1, 2, 3] = 3
+    """1: IBM1, 2: + HMM, 3: + fertility."""
+
+
+class Surface(Section):
+    """Links between words that look alike after transliteration; needs no model."""
+
+    engine: Literal["surface"] = "surface"
+    min_similarity: float = Field(0.65, gt=0, le=1)
+
+
+Align = Annotated[Eflomal | Surface, Field(discriminator="engine")]
+
+
+class Label(Section):
+    """Entities by a fine-tuned tagger: any `AutoModelForTokenClassification`, on either side."""
+
+    engine: Literal["transformers"] = "transformers"
+    model: str
+    """A folder, or a name on the Hugging Face hub."""
+    revision: str | None = None
+    """hub: the revision; pin it for a run that can be repeated."""
+    allow_pickle: bool = False
+    """Load weights from pickle files (`.bin`) where there are no safetensors. Only from people you
+    trust."""
+    rename: dict[str, str] = {}
+    """Classes of the model that get another name, such as `{GPE: LOC}`; two may become one."""
+    ignore: Paths = ()
+    """Classes of the model, or whole labels of it, that count as O."""
+    pooling: Literal["first", "mean", "max"] = "first"
+    """A word's probabilities: its first sub-word's, the mean, or those of the surest sub-word."""
+    max_tokens: int | None = Field(None, ge=8)
+    """Sub-words, special ones included, that the model reads at once; its own limit by default.
+    Longer sentences are read in windows."""
+    overlap: int | None = Field(None, ge=0)
+    """Sub-words that two windows share; a quarter of `max_tokens` by default."""
+    batch_tokens: int | None = Field(None, ge=1)
+    """Sub-words, padding included, of a micro-batch; by default 1,024 on a CPU, 16,384 on a GPU."""
+    device: Device = "auto"
+    dtype: Precision = "auto"
+
+
+class Project(Section):
+    """How labels reach the target side."""
+
+    method: Literal["match", "heuristic", "span"] = "match"
+    """match: the spans of best total score. heuristic: runs of linked words (García-Ferrero et al.
+    2022). span: from an entity's first linked word to its last."""
+    score: Literal["evidence", "align", "align_gap"] = "evidence"
+    """match: how well a span projects an entity; see `projner.project.scores`."""
+    surface: float | None = Field(0.65, gt=0, le=1)
+    """match: least similarity of links between words that look alike; null for none. `evidence` weighs
+    them beside the others; in other scores they replace a word's own links."""
+    candidates: Literal["ngram", "linked"] = "ngram"
+    """match: which spans compete: all n-grams (without those that could not be chosen anyway), or
+    always only those that begin and end at linked words."""
+    max_words: int = Field(10, ge=1)
+    """match: words of a span, at most."""
+    solver: Literal["exact", "greedy", "milp"] = "exact"
+    """match: exact and milp (OR-tools) give the same; greedy takes the best remaining pair."""
+    limit: Annotated[int, Field(ge=1)] | Literal["unlimited"] | None = None
+    """How many spans an entity may have: by default 1 under match, unlimited under heuristic."""
+    relation: Literal["<=", "=", ">="] = "<="
+    """match: whether `limit` is the most, the exact or the least number."""
+    merge: int = Field(1, ge=0)
+    """heuristic: words between two runs that become one."""
+    ratio: float = Field(0.8, ge=0)
+    """heuristic: a run has more than this share of the entity's number of words."""
+
+    @property
+    def most(self) -> int | None:
+        """`limit` as a number, None where there is none."""
+        if self.limit is None:
+            return 1 if self.method == "match" else None
+        return None if self.limit == "unlimited" else self.limit
+
+    @model_validator(mode="after")
+    def _check_limit(self) -> Project:
+        if self.relation != "<=" and self.most is None:
+            raise ValueError(f"relation {self.relation} needs a number under `limit`")
+        return self
+
+
+class Evaluate(Section):
+    """Gold labels that figures are computed against."""
+
+    gold: str | None = None
+    """CoNLL file that labels the corpus's target side, sentence by sentence."""
+    ignore: Paths = ()
+    """Classes that do not count."""
+
+
+class Pool(Section):
+    """Actors that hold one stage's model."""
+
+    actors: Annotated[int, Field(ge=1)] | tuple[int, int] = 1
+    """How many, or the least and the most of a pool that grows and shrinks."""
+    cpus: float | None = Field(None, ge=0)
+    """CPUs of each; by default an equal part of what is there."""
+    gpus: float | None = Field(None, ge=0)
+    """GPUs of each; by default one, or an equal part where there are fewer GPUs than actors."""
+
+    @model_validator(mode="after")
+    def _check_bounds(self) -> Pool:
+        if isinstance(self.actors, tuple) and not 1 <= self.actors[0] <= self.actors[1]:
+            raise ValueError("actors: give [least, most], at least 1")
+        return self
+
+
+class Resources(Section):
+    """What a job may use; never part of a fingerprint."""
+
+    translate: Pool = Pool()
+    label: Pool = Pool()
+    align: Pool = Pool()
+    batch_rows: int = Field(2048, ge=1)
+    """Rows that a model stage is given at once; it sorts them by length."""
+    shard_rows: int = Field(20_000, ge=1)
+    """Rows of an output shard, at most."""
+
+
+class Job(Section):
+    """A whole job file."""
+
+    corpus: Corpus
+    align: tuple[Align, ...] = ()
+    project: Project = Project()
+    evaluate: Evaluate = Evaluate()
+    output: str | None = None
+    resources: Resources = Resources()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_aligner_needs_no_list(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and isinstance(data.get("align"), Mapping):
+            return {**data, "align": [data["align"]]}
+        return data
+
+
+def load(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Job:
+    """The job in a YAML file, with `section.key=value` overrides applied (values are YAML too).
+
+    Raises JobError naming file, line and mend.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise JobError(f"{path}: cannot read the job file: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise JobError(f"{path}: byte {error.start} is not UTF-8; save the job file as UTF-8") from None
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise JobError(f"{path}{_mark(error)}: not valid YAML: {_problem(error)}") from None
+    if not isinstance(data, dict):
+        raise JobError(f"{path}: a job file holds sections such as `corpus:` and `project:`")
+    overridden = set()
+    for override in overrides:
+        overridden.add(_apply(override, data))
+    return build(data, lambda location: _where(str(path), text, location, overridden))
+
+
+def build(data: Mapping[str, Any], where: Any = None) -> Job:
+    """The job that nested mappings describe.
+
+    Raises JobError for the first thing that is wrong. `where`, if given, turns the path of a key
+    into the text that says where it stands.
+    """
+    try:
+        return Job.model_validate(data)
+    except ValidationError as invalid:
+        raise JobError(_first_error(invalid, where or (lambda location: ".".join(location)))) from None
+
+
+def fingerprint(*parts: Any) -> str:
+    """16 hex digits that change when anything in `parts` (JSON values or sections) does."""
+    plain = [part.model_dump(mode="json") if isinstance(part, Section) else part for part in parts]
+    canonical = json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _apply(override: str, data: dict[str, Any]) -> str:
+    key, equals, value = override.partition("=")
+    names = key.split(".")
+    if not equals or not all(names):
+        raise JobError(f"--set {override}: write it as section.key=value")
+    node = data
+    for name in names[:-1]:
+        node = node.setdefault(name, {})
+        if not isinstance(node, dict):
+            raise JobError(f"--set {override}: {name} holds no keys")
+    try:
+        node[names[-1]] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise JobError(f"--set {override}: {value!r} is not valid YAML") from None
+    return key
+
+
+def _first_error(invalid: ValidationError, where: Any) -> str:
+    error = invalid.errors(include_url=False)[0]
+    location = [str(part) for part in error["loc"] if not _is_tag(part)]
+    place = where(location)
+    if error["type"] == "extra_forbidden":
+        return f"{place}: unknown key `{location[-1]}`{_nearest(location)}"
+    if error["type"] == "missing":
+        return f"{place}: `{'.'.join(location)}` is missing"
+    message = re.sub(r"^Value error, ", "", error["msg"])
+    return f"{place}: {'.'.join(location)}: {message}" if location else f"{place}: {message}"
+
+
+def _is_tag(part: Any) -> bool:
+    return part in _ENGINES
+
+
+def _nearest(location: list[str]) -> str:
+    known = _keys(location[:-1])
+    close = difflib.get_close_matches(location[-1], known, n=1, cutoff=0)
+    return f"; did you mean `{close[0]}`?" if close else ""
+
+
+def _keys(location: list[str]) -> list[str]:
+    """Keys that the section at `location` knows, over all its engines."""
+    models: list[Any] = [Job]
+    for name in location:
+        if name.isdigit():
+            continue
+        models = [m for model in models for m in _models(model.model_fields[name].annotation)]
+    return [key for model in models for key in model.model_fields]
+
+
+def _models(annotation: Any) -> list[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models(argument)]
+
+
+_ENGINES = {
+    model.model_fields["engine"].default
+    for model in _models(Align)
+}
+
+
+def _where(path: str, text: str, location: list[str], overridden: set[str]) -> str:
+    dotted = ".".join(location)
+    if any(dotted == key or dotted.startswith(key + ".") for key in overridden):
+        return f"--set {dotted}"
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    line = node.start_mark.line
+    for name in location:
+        if isinstance(node, yaml.SequenceNode) and name.isdigit() and int(name) < len(node.value):
+            node = node.value[int(name)]
+        elif isinstance(node, yaml.MappingNode):
+            found = [(key, value) for key, value in node.value if key.value == name]
+            if not found:
+                break
+            line, node = found[0][0].start_mark.line, found[0][1]
+    return f"{path}:{line + 1}"
+
+
+def _mark(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f":{mark.line + 1}" if mark else ""
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    return getattr(error, "problem", None) or str(error).splitlines()[0]

@@ -1,0 +1,1 @@
+"""A small corpus, so that everything runs with no download."""

@@ -1,0 +1,198 @@
+"""Which stages a job consists of: the only place where the rooms meet.
+
+A projection method is a list of stages; a job is a chain of segments, and each becomes a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from projner import config, record, stage, tags
+from projner.align.surface import SurfaceAligner
+from projner.errors import JobError
+from projner.project.stages import Heuristic, Match
+from projner.record import Status
+from projner.stage import Stage
+
+NAMED: dict[str, config.Project] = {
+    "default": config.Project(),
+    "heuristic": config.Project(method="heuristic"),
+    "span": config.Project(method="span"),
+    "align": config.Project(score="align", surface=None),
+    "align_gap": config.Project(score="align_gap", surface=None),
+    "align_gap+surface": config.Project(score="align_gap", surface=0.75),
+}
+"""Projection methods by the name under which comparisons list them."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Stages that run in one stream, and the settings that name their run."""
+
+    name: str
+    stages: tuple[Stage, ...]
+    settings: dict[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        return config.fingerprint(self.settings)
+
+    @property
+    def signature(self) -> str:
+        """One line that says how the run's rows were made."""
+        parts = [f"schema:{record.SCHEMA_VERSION}"]
+        for name, settings in self.settings["stages"]:
+            chosen = ",".join(f"{key}={value}" for key, value in settings.items())
+            parts.append(f"{name}:{chosen}")
+        return "|".join(parts)
+
+
+def chain(job: config.Job, given: Collection[str], partial: Collection[str] = ()) -> list[Segment]:
+    """The segments of a job on a corpus that gives the columns `given`, some of them only `partial`ly.
+
+    A stage whose columns are all given in every row is left out. One that learns from the corpus
+    begins a segment, so that what it learns from is finished; so does projection, so that trying
+    another method repeats nothing. Raises JobError when a column is neither given nor made.
+    """
+    whole = set(given) - set(partial)
+    groups: list[list[Stage]] = [[]]
+    for step in preparation(job):
+        if whole.issuperset(step.outputs):
+            continue
+        if step.learns and groups[-1]:
+            groups.append([])
+        groups[-1].append(step)
+    made = {column for group in groups for step in group for column in step.outputs}
+    _check({*given, *made})
+    projection = projection_stages(job.project)
+    segments: list[Segment] = []
+    for group in [*filter(None, groups), projection]:
+        settings = {
+            "schema": record.SCHEMA_VERSION,
+            "corpus": job.corpus.model_dump(mode="json", exclude={"root"}, exclude_defaults=True),
+            "stages": [[f"{step.name}.{step.version}", step.settings()] for step in group],
+            "parent": segments[-1].fingerprint if segments else None,
+        }
+        name = "project" if group is projection else "+".join(step.name for step in group)
+        segments.append(Segment(name, tuple(group), settings))
+    return segments
+
+
+def preparation(job: config.Job) -> list[Stage]:
+    """The stages that make what projection needs, in order, as far as the job names them."""
+    return [_aligner(section) for section in job.align]
+
+
+def projection_stages(project: config.Project) -> list[Stage]:
+    """The stages of a projection method."""
+    if project.method != "match":
+        return [Heuristic(project)]
+    beside = [] if project.surface is None else [SurfaceAligner(project.surface, beside=True)]
+    return [*beside, Match(project)]
+
+
+def apply(stages: Iterable[Stage], table: pa.Table) -> pa.Table:
+    """Run stages, set up already, one after the other."""
+    for step in stages:
+        table = stage.run(step, table)
+    return table
+
+
+@dataclass(frozen=True)
+class Projection:
+    """What became of one sentence pair."""
+
+    tokens: list[str]
+    tags: list[str]
+    """IOB2, one for each target token; all O unless `status` is `ok`."""
+    entities: list[dict[str, Any]]
+    """start, end (exclusive), label, score, margin, source_index of each target entity."""
+    status: str
+    detail: str | None
+
+
+def project(
+    source_tokens: Sequence[str],
+    target_tokens: Sequence[str],
+    entities: Iterable[tuple[int, int, str]],
+    links: Iterable[tuple[int, int]],
+    method: config.Project | str = "default",
+) -> Projection:
+    """Project the entities of one sentence onto its translation, without Ray.
+
+    Args:
+        source_tokens: words of the labelled sentence.
+        target_tokens: words of its translation.
+        entities: (start, end, label) of each source entity in words, end exclusive.
+        links: pairs (source word, target word), counted from 0.
+        method: a projection section, or a name from `NAMED`.
+
+    Raises JobError for entities or links outside the sentences, and for an unknown method.
+    """
+    if isinstance(method, str):
+        method = named(method)
+    spans = [tags.Span(*entity) for entity in entities]
+    for start, end, label in spans:
+        if not 0 <= start < end <= len(source_tokens):
+            raise JobError(
+                f"entity ({start}, {end}, {label!r}) is empty or outside the {len(source_tokens)} "
+                "source words; give (start, end, label), end exclusive"
+            )
+    pairs = list(links)
+    for source, target in pairs:
+        if not (0 <= source < len(source_tokens) and 0 <= target < len(target_tokens)):
+            raise JobError(
+                f"link ({source}, {target}) is outside {len(source_tokens)} source and "
+                f"{len(target_tokens)} target words; count from 0"
+            )
+    row = {
+        "source_tokens": list(source_tokens),
+        "target_tokens": list(target_tokens),
+        "source_entities": [{**span._asdict(), "score": 1.0} for span in spans],
+        "links": [{"source": s, "target": t, "score": 1.0} for s, t in pairs],
+        "status": Status.OK.value,
+        "status_detail": None,
+    }
+    table = pa.Table.from_pylist([row], schema=record.schema(list(row)))
+    done = apply(projection_stages(method), table).to_pylist()[0]
+    return Projection(
+        tokens=list(target_tokens),
+        tags=done["ner_tags"] or ["O"] * len(target_tokens),
+        entities=done["target_entities"] or [],
+        status=done["status"],
+        detail=done["status_detail"],
+    )
+
+
+def named(name: str) -> config.Project:
+    """A projection method by name. Raises JobError listing the names there are."""
+    if name not in NAMED:
+        raise JobError(f"unknown method {name!r}; choose one of {', '.join(NAMED)}")
+    return NAMED[name]
+
+
+def _aligner(section: Any) -> Stage:
+    if isinstance(section, config.Surface):
+        return SurfaceAligner(section.min_similarity)
+    if isinstance(section, config.Eflomal):
+        from projner.align.eflomal import EflomalAligner
+
+        return EflomalAligner(section)
+    from projner.align.encoder import EncoderAligner
+
+    return EncoderAligner(section)
+
+
+def _check(present: set[str]) -> None:
+    for column, what, mend in (
+        ("source_tokens", "no source side", "give a parallel corpus"),
+        ("target_tokens", "no target side", "give a parallel corpus"),
+        ("source_entities", "no labels on its source side", "give the source side as CoNLL"),
+        ("links", "no word links", "give corpus.links, or name an aligner under `align`"),
+    ):
+        if column not in present:
+            raise JobError(f"the corpus has {what}; {mend}")

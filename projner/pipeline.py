@@ -1,0 +1,290 @@
+"""From a job file to finished runs: the Ray Data plan.
+
+A job is a chain of runs. Each reads the corpus or its parent's snapshot, streams it through some
+stages, and publishes a snapshot of its own; the last one is the result. Stages that hold a model live
+in pools of actors; the others, and the writing of shards, are tasks.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+import ray.data
+from ray.data.block import BlockMetadata
+from ray.data.datasource import Datasource, ReadTask
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from projner import config, methods, placement, record, stage
+from projner.corpus import index as corpora
+from projner.errors import JobError
+from projner.methods import Segment
+from projner.placement import Placement
+from projner.runs import lease
+from projner.runs.run import Run, Snapshot
+from projner.stage import Stage
+
+log = logging.getLogger(__name__)
+
+BLOCKS_PER_ACTOR = 4
+"""Blocks that each actor of a pool should get, so that none idles while another has two left."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """A call that gives a table of `rows` rows."""
+
+    call: Callable[[], pa.Table]
+    rows: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished job left: the last run of its chain, and how long each run took."""
+
+    run: Run
+    snapshot: Snapshot
+    computed: int
+    """Rows that this call computed, over all runs; 0 when everything was there already."""
+    seconds: dict[str, float]
+
+
+@contextmanager
+def session() -> Iterator[None]:
+    """A Ray to work on: the one already joined, the cluster of RAY_ADDRESS, or a local one."""
+    started = not ray.is_initialized()
+    if started:
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        local = {} if "RAY_ADDRESS" in os.environ else {"include_dashboard": False}
+        ray.init(**quiet, **local)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def project(job: config.Job) -> Result:
+    """Run a whole job.
+
+    Raises JobError for what the user can mend, before anything is written.
+    """
+    if not job.output:
+        raise JobError("the job has no `output`; add one, or give --output DIR")
+    index = corpora.index(job.corpus)
+    chain = methods.chain(job, index.columns)
+    seconds: dict[str, float] = {}
+    computed = 0
+    parent: tuple[Run, Snapshot] | None = None
+    with session(), _explained():
+        for segment in chain:
+            began = time.perf_counter()
+            run = Run(Path(job.output).absolute() / "runs" / segment.fingerprint)
+            todo = ~np.isin(index.ids, run.done())
+            snapshot = None if todo.any() else run.latest()
+            if snapshot is None or not np.array_equal(run.ids(snapshot), index.ids):
+                run.begin(segment.settings)
+                with lease.hold(run.folder):
+                    if todo.any():
+                        _compute(job, segment, run, index, todo, parent)
+                    origins = index.origins()
+                    before = parent[0].fingerprint if parent else None
+                    snapshot = run.publish(index.ids, origins, before, segment.signature)
+            computed += int(todo.sum())
+            parent = run, snapshot
+            seconds[segment.name] = time.perf_counter() - began
+    assert parent is not None
+    return Result(*parent, computed, seconds)
+
+
+def _compute(
+    job: config.Job,
+    segment: Segment,
+    run: Run,
+    index: corpora.Index,
+    todo: np.ndarray,
+    parent: tuple[Run, Snapshot] | None,
+) -> None:
+    """Write the rows of `index` that are `todo` into whole shards of the run."""
+    pools = {step.room: getattr(job.resources, step.room) for step in segment.stages if step.room}
+    cluster = ray.cluster_resources()
+    placed = placement.place(pools, cluster.get("CPU", 0), cluster.get("GPU", 0)) if pools else {}
+    rows = job.resources.shard_rows
+    if placed:
+        actors = max(each.largest for each in placed.values())
+        rows = min(job.resources.batch_rows, -(-len(index.ids) // (actors * BLOCKS_PER_ACTOR)))
+
+    def reads(wanted: np.ndarray) -> list[Read]:
+        if parent:
+            return _reads_of_run(*parent, index.ids[wanted], rows)
+        return _reads_of_corpus(job.corpus, index, wanted, rows)
+
+    everything = partial(reads, np.ones(len(todo), bool))
+    stages = [_taught(step, run.folder / "steps", everything) for step in segment.stages]
+    _fetch([step for step in stages if step.room])
+    _stream(run, stages, reads(todo), placed)
+
+
+def _taught(step: Stage, folder: Path, reads: Callable[[], list[Read]]) -> Stage:
+    """The stage with what it learns from the corpus, learnt once in a run's life."""
+    if not step.learns:
+        return step
+    place = folder / step.name
+    if not place.exists():
+        part = folder / f".{step.name}.{uuid.uuid4().hex}"
+        part.mkdir()
+        try:
+            step.learn((read.call() for read in reads()), part)
+            part.rename(place)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    return step.recall(place)
+
+
+def _fetch(stages: Sequence[Stage]) -> None:
+    """Have every node fetch the weights once, before its actors all load them."""
+    if not stages:
+        return
+    fetch = ray.remote(num_cpus=0)(_fetch_here)
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+    pinned = [NodeAffinitySchedulingStrategy(node, soft=True) for node in nodes]
+    ray.get([fetch.options(scheduling_strategy=where).remote(stages) for where in pinned])
+
+
+def _fetch_here(stages: Sequence[Stage]) -> None:
+    for step in stages:
+        step.fetch()
+
+
+def _stream(
+    run: Run, stages: Sequence[Stage], reads: list[Read], placed: dict[str, Placement]
+) -> None:
+    """Send what `reads` give through the stages into shards of the run."""
+    dataset = ray.data.read_datasource(_Reads(reads), override_num_blocks=len(reads))
+    for room, group in itertools.groupby(stages, key=lambda step: step.room):
+        if room is None:
+            dataset = dataset.map_batches(
+                partial(methods.apply, list(group)), batch_size=None, batch_format="pyarrow"
+            )
+            continue
+        where = placed[room]
+        for step in group:
+            dataset = dataset.map_batches(
+                _Actor,
+                fn_constructor_args=(step, where.cpus),
+                batch_size=max(read.rows for read in reads),
+                batch_format="pyarrow",
+                compute=ray.data.ActorPoolStrategy(min_size=where.smallest, max_size=where.largest),
+                num_cpus=where.cpus,
+                num_gpus=where.gpus,
+                udf_modifying_row_count=False,
+            )
+    dataset = dataset.map_batches(
+        partial(_write, run), batch_size=None, batch_format="pyarrow"
+    )
+    batches = dataset.iter_batches(batch_size=None, batch_format="pyarrow")
+    written = sum(batch["rows"].to_numpy().sum() for batch in batches)
+    expected = sum(read.rows for read in reads)
+    if written != expected:
+        raise RuntimeError(f"{run.folder}: {written} rows were written of {expected}")
+
+
+class _Actor:
+    """One stage with its model loaded."""
+
+    def __init__(self, step: Stage, cpus: float):
+        self._stage = step
+        step.setup(cpus)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        return stage.run(self._stage, table)
+
+
+def _write(run: Run, table: pa.Table) -> pa.Table:
+    columns = [name for name in record.COLUMNS if name in table.column_names]
+    run.write_shard(table.select(columns).cast(record.schema(columns)))
+    return pa.table({"rows": [table.num_rows]})
+
+
+class _Reads(Datasource):
+    """A data set of tables that each come from one call."""
+
+    def __init__(self, reads: list[Read]):
+        super().__init__()
+        self._reads = reads
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        return None
+
+    def get_read_tasks(self, parallelism: int, *_: Any, **__: Any) -> list[ReadTask]:
+        # One task per read, whatever the parallelism: a read is already the unit of work.
+        return [
+            ReadTask(partial(_one_block, read.call), BlockMetadata(read.rows, None, None, None))
+            for read in self._reads
+        ]
+
+
+def _one_block(call: Callable[[], pa.Table]) -> list[pa.Table]:
+    return [call()]
+
+
+def _reads_of_corpus(
+    corpus: config.Corpus, index: corpora.Index, wanted: np.ndarray, rows: int
+) -> list[Read]:
+    reads = []
+    for chunk in corpora.packed(index.chunks, rows):
+        kept = wanted[chunk.first : chunk.first + chunk.rows]
+        if kept.any():
+            ids = index.ids[chunk.first : chunk.first + chunk.rows]
+            call = partial(_read_chunk, corpus, chunk, ids, kept)
+            reads.append(Read(call, int(kept.sum())))
+    return reads
+
+
+def _read_chunk(
+    corpus: config.Corpus, chunk: corpora.Chunk, ids: np.ndarray, kept: np.ndarray
+) -> pa.Table:
+    table = corpora.read(corpus, chunk, ids)
+    return table if kept.all() else table.filter(pa.array(kept))
+
+
+def _reads_of_run(run: Run, snapshot: Snapshot, ids: np.ndarray, rows: int) -> list[Read]:
+    reads = []
+    for name, held in run.shards(snapshot):
+        wanted = held[np.isin(held, ids)]
+        for part in np.array_split(wanted, -(-len(wanted) // rows)) if len(wanted) else []:
+            reads.append(Read(partial(run.read_shard, name, part), len(part)))
+    return reads
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """A JobError that a worker raised, as itself."""
+    try:
+        yield
+    except JobError:
+        raise
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, JobError):
+            cause = getattr(cause, "cause", None) or cause.__cause__
+        if cause is None:
+            raise
+        raise JobError(str(cause).splitlines()[0]) from error

@@ -1,0 +1,1 @@
+"""The project room: entities and links in, labelled target words out."""
