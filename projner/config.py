@@ -57,7 +57,8 @@ class Corpus(Section):
 
     format: Literal["conll", "jsonl", "text", "bitext", "parquet", "hub"]
     source: Paths = ()
-    """conll, text, bitext: files of the source side; plain text or CoNLL, told apart by content."""
+    """conll, text, bitext: files of the source side. A bitext's are plain text or CoNLL, told apart
+    by content."""
     target: Paths = ()
     """conll, text, bitext: files of the target side."""
     links: Paths = ()
@@ -85,7 +86,7 @@ class Corpus(Section):
     """Classes whose entities are dropped when they are read, such as MISC."""
     split: Literal["auto", "words", "whitespace"] = "auto"
     """How text becomes words: by the language's rule, or at white space. `auto`: at white space where
-    links are given, because these count words that way; by the rule elsewhere."""
+    links or tags are given for it, because these count words that way; by the rule elsewhere."""
     links_base: Literal[0, 1] = 0
     """The index of the first word in the links."""
     links_direction: Literal["source-target", "target-source"] = "source-target"
@@ -95,7 +96,8 @@ class Corpus(Section):
     """JSON lines: the key that holds the pairs."""
     columns: dict[str, str] = {}
     """jsonl, parquet, hub: the field that holds each record column, such as
-    `{target_text: text, id: uid}`; `source_tags` and `target_tags` may stand for entities."""
+    `{target_text: translation.sw, id: uid}`; `source_tags` may stand for `source_entities`. Fields
+    with a column's own name need not be told."""
     name: str | None = None
     """hub: the data set's configuration."""
     data_split: str = "train"
@@ -142,6 +144,32 @@ class Eflomal(Section):
     """1: IBM1, 2: + HMM, 3: + fertility."""
 
 
+class Encoder(Section):
+    """Links from the hidden states of a multilingual encoder, as awesome-align and SimAlign find them."""
+
+    engine: Literal["encoder"]
+    model: str = "google-bert/bert-base-multilingual-cased"
+    """A folder, or a name on the Hugging Face hub: any encoder, or a translation model, whose encoder is
+    used (TransAlign)."""
+    revision: str | None = None
+    """hub: the revision; pin it for a run that can be repeated."""
+    allow_pickle: bool = False
+    """Load weights from pickle files (`.bin`) where there are no safetensors. Only from people you
+    trust."""
+    layer: int = Field(8, ge=0)
+    """Whose hidden states: 0 are the embeddings. 8 suits 12-layer encoders."""
+    method: Literal["softmax", "entmax", "argmax", "itermax", "match"] = "softmax"
+    """softmax, entmax: awesome-align. argmax, itermax, match: SimAlign."""
+    threshold: float | None = Field(None, ge=0, lt=1)
+    """softmax, entmax: both directions' least share; 0.001 and 0 by default."""
+    unit: Literal["subword", "word"] = "subword"
+    """What is linked: sub-words (words follow from these), or words by their sub-words' mean."""
+    batch_tokens: int | None = Field(None, ge=1)
+    """Sub-words, both sides and padding included, of a micro-batch; by default what suits the device."""
+    device: Device = "auto"
+    dtype: Precision = "auto"
+
+
 class Surface(Section):
     """Links between words that look alike after transliteration; needs no model."""
 
@@ -149,7 +177,7 @@ class Surface(Section):
     min_similarity: float = Field(0.65, gt=0, le=1)
 
 
-Align = Annotated[Eflomal | Surface, Field(discriminator="engine")]
+Align = Annotated[Eflomal | Encoder | Surface, Field(discriminator="engine")]
 
 
 class Label(Section):
@@ -263,6 +291,7 @@ class Job(Section):
     """A whole job file."""
 
     corpus: Corpus
+    label: Label | None = None
     align: tuple[Align, ...] = ()
     project: Project = Project()
     evaluate: Evaluate = Evaluate()
@@ -338,7 +367,7 @@ def _apply(override: str, data: dict[str, Any]) -> str:
 
 def _first_error(invalid: ValidationError, where: Any) -> str:
     error = invalid.errors(include_url=False)[0]
-    location = [str(part) for part in error["loc"] if not _is_tag(part)]
+    location = _place([str(part) for part in error["loc"]], error["type"])
     place = where(location)
     if error["type"] == "extra_forbidden":
         return f"{place}: unknown key `{location[-1]}`{_nearest(location)}"
@@ -348,8 +377,14 @@ def _first_error(invalid: ValidationError, where: Any) -> str:
     return f"{place}: {'.'.join(location)}: {message}" if location else f"{place}: {message}"
 
 
-def _is_tag(part: Any) -> bool:
-    return part in _ENGINES
+def _place(parts: list[str], kind: str) -> list[str]:
+    """The keys and list positions among the parts of an error's place; the rest names alternatives."""
+    location: list[str] = []
+    for number, part in enumerate(parts):
+        unknown = kind == "extra_forbidden" and number == len(parts) - 1
+        if unknown or part.isdigit() or part in _keys(location):
+            location.append(part)
+    return location
 
 
 def _nearest(location: list[str]) -> str:
@@ -372,12 +407,6 @@ def _models(annotation: Any) -> list[type[Section]]:
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return [annotation]
     return [model for argument in get_args(annotation) for model in _models(argument)]
-
-
-_ENGINES = {
-    model.model_fields["engine"].default
-    for model in _models(Align)
-}
 
 
 def _where(path: str, text: str, location: list[str], overridden: set[str]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from projner import config, record, stage, tags
+from projner.align.fuse import FusedAligner
 from projner.align.surface import SurfaceAligner
 from projner.errors import JobError
 from projner.project.stages import Heuristic, Match
@@ -84,7 +85,15 @@ def chain(job: config.Job, given: Collection[str], partial: Collection[str] = ()
 
 def preparation(job: config.Job) -> list[Stage]:
     """The stages that make what projection needs, in order, as far as the job names them."""
-    return [_aligner(section) for section in job.align]
+    steps: list[Stage] = []
+    if job.label is not None:
+        from projner.label.stage import Labeller
+
+        steps.append(Labeller(job.label, "source"))
+    aligners = [_aligner(section) for section in job.align]
+    if len(aligners) > 1:
+        aligners = [FusedAligner(aligners)]
+    return steps + aligners
 
 
 def projection_stages(project: config.Project) -> list[Stage]:

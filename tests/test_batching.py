@@ -24,6 +24,8 @@ LENGTHS = st.lists(st.integers(0, 200), max_size=60).map(lambda lengths: np.arra
         ([0, 0], 1, None, [[0], [1]]),
         # Two more rows would fit, but nearly all of them would be padding.
         ([30, 1, 1], 96, None, [[0], [1, 2]]),
+        ([5, 1], 96, None, [[0], [1]]),
+        ([4, 1], 96, None, [[0, 1]]),
     ],
 )
 def test_pack(lengths, budget, max_rows, expected):

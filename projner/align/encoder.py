@@ -27,6 +27,10 @@ from projner.subwords import Frame, SubWords
 if TYPE_CHECKING:
     from torch import Tensor
 
+CPU_TOKENS = 2048
+"""A micro-batch that stays in a CPU's caches; larger ones are slower."""
+GPU_TOKENS = 32_768
+
 
 @dataclass(frozen=True)
 class Side:
@@ -56,25 +60,32 @@ class EncoderAligner(Stage):
     """Fills `links` with the word links that an encoder sees, each with its score."""
 
     name: ClassVar[str] = "encoder"
+    room: ClassVar[str | None] = "align"
     inputs = ("source_tokens", "target_tokens", "source_lang", "target_lang")
     outputs = ("links",)
 
-    def __init__(self, config: Encoder, cpus: float = 1) -> None:
+    def __init__(self, config: Encoder) -> None:
         self.config = config
-        self._cpus = cpus
         self._seconds = 0.0
         self._pairs = 0
 
     def settings(self) -> dict[str, Any]:
-        kept = self.config.model_dump(mode="json", exclude={"batch_tokens", "device"})
+        resources = {"batch_tokens", "device", "allow_pickle"}
+        kept = self.config.model_dump(mode="json", exclude=resources)
         device = devices.choose_device(self.config.device)
         dtype = str(devices.choose_dtype(self.config.dtype, device)).removeprefix("torch.")
-        return {**kept, "dtype": dtype, "weights": checkpoints.identity(self.config.model)}
+        return {**kept, "dtype": dtype, "model": checkpoints.identity(self.config.model)}
 
-    def setup(self) -> None:
-        devices.use_threads(self._cpus)
+    def fetch(self) -> None:
+        checkpoints.fetch(self.config.model, self.config.revision, self.config.allow_pickle)
+
+    def setup(self, cpus: float | None = None) -> None:
+        if cpus is not None:
+            devices.use_threads(cpus)
         self._padding = Padding()
         self._model = HiddenStates(self.config)
+        default = CPU_TOKENS if self._model.device == "cpu" else GPU_TOKENS
+        self._budget = self.config.batch_tokens or default
 
     def counters(self) -> Mapping[str, float]:
         return {
@@ -104,7 +115,7 @@ class EncoderAligner(Stage):
         sides = [self._side(table["source_tokens"]), self._side(table["target_tokens"])]
         lengths = sides[0].lengths + sides[1].lengths
         found: list[tuple[np.ndarray, np.ndarray]] = []
-        for batch in batching.pack(lengths, self.config.batch_tokens):
+        for batch in batching.pack(lengths, self._budget):
             parts = devices.halving(lambda rows: self._batch(sides, languages, rows), batch)
             found += [part for _, part in parts]
         links = np.concatenate([part for part, _ in found] or [np.empty((0, 3), np.int64)])
@@ -129,7 +140,8 @@ class EncoderAligner(Stage):
             vectors.append(vector)
             masks.append(mask)
             words.append((np.cumsum(lengths) - lengths, word))
-        links = extraction.extract(self.config.method, *vectors, *masks, self.config.threshold)
+        config = self.config
+        links = extraction.extract(config.method, *vectors, *masks, threshold=config.threshold)  # type: ignore[call-arg, arg-type]
         chosen = links.nonzero(as_tuple=True)
         scores = links[chosen].float().cpu().numpy()
         pair, *pieces = (index.cpu().numpy() for index in chosen)

@@ -19,7 +19,7 @@ from projner.stage import Stage
 
 MIN_SIMILARITY = 0.65
 MIN_LETTERS = 3
-"""Shorter words resemble too many others: they are linked to identical ones alone, as numerals are."""
+"""Shorter words resemble too many others: like numerals, they are linked only to identical ones."""
 
 
 def surface_links(
@@ -30,11 +30,11 @@ def surface_links(
 ) -> list[tuple[int, int, float]]:
     """The most similar target word of each source word, as (source, target, similarity).
 
-    Similarity is 1 - (edit distance / length of the longer word) of the romanised words. Among target
-    words that are equally similar, the one whose relative position is closest is taken.
+    Similarity is 1 - (edit distance / length of the longer word) of the romanised words. Among
+    target words that are equally similar, the one whose relative position is closest is taken.
 
     Args:
-        source_words: indices of the source words to link, such as those of entities; all by default.
+        source_words: indices of the source words to link, such as those of entities; None: all.
         min_similarity: least similarity of a link, in (0, 1].
     """
     wanted = range(len(source_tokens)) if source_words is None else sorted(set(source_words))
@@ -62,8 +62,8 @@ def surface_links(
 
 
 class SurfaceAligner(Stage):
-    """Fills `links` with the surface links of every source word, or `surface_links` with those of entity
-    words, which stand beside an aligner's."""
+    """Fills `links` with the surface links of every source word, or `surface_links` with those of
+    entity words, which stand beside an aligner's."""
 
     name: ClassVar[str] = "surface"
 

@@ -55,7 +55,7 @@ def salted(own: Ints, salt: str) -> Ints:
 def distinct(found: Ints) -> Ints:
     """Ids out of digests, in corpus order: a digest's first row has it as its id, the others a hash
     of it and of how many came before."""
-    ids = found.copy()
+    ids: Ints = found.copy()
     for row, before in zip(*_repeated(found), strict=True):
         ids[row] = _again(found[row], before)
     # Two hashes of different things can meet, once in 2**64 pairs: the later row moves on.
@@ -78,11 +78,13 @@ def _repeated(values: Ints) -> tuple[Ints, Ints]:
     """Rows whose value came before, in order, and how often it did."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]
-    new = np.concatenate([[True], ordered[1:] != ordered[:-1]])
-    before = np.arange(len(values)) - np.flatnonzero(new)[np.cumsum(new) - 1]
-    rows = order[before > 0]
-    back = np.argsort(rows, kind="stable")
-    return rows[back], before[before > 0][back]
+    later = 1 + np.flatnonzero(ordered[1:] == ordered[:-1])
+    # Consecutive places belong to one value.
+    number = np.arange(len(later))
+    begins = np.diff(later, prepend=-1) != 1
+    before = 1 + number - np.maximum.accumulate(np.where(begins, number, 0))
+    back = np.argsort(order[later], kind="stable")
+    return order[later][back], before[back]
 
 
 def _again(digest: int, count: int) -> int:

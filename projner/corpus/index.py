@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -26,7 +26,8 @@ from projner.corpus.rows import Given
 from projner.corpus.text import Text
 from projner.errors import JobError
 
-CHUNK_ROWS = 8192
+CHUNK_ROWS = 1024
+"""Rows in a chunk, at most. Few, so that a small corpus is work for many; see `packed`."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,11 @@ def index(corpus: config.Corpus, chunk_rows: int = CHUNK_ROWS) -> Index:
         rejected += len(wrong)
     if not stretches:
         raise JobError(f"corpus.skip: {corpus.skip} leaves no sentences of the corpus; lower it")
-    chunks = _chunks(stretches, corpus.target_lang, chunk_rows)
+    chunks: list[Chunk] = []
+    for language in corpus.target_lang:
+        for stretch in stretches:
+            first = chunks[-1].first + chunks[-1].rows if chunks else 0
+            chunks.append(Chunk((stretch,), language, first, stretch.rows))
     ids = np.concatenate([part for parts in digests for part in parts])
     if own:
         ids = _unique(np.concatenate(own), chunks)
@@ -109,7 +114,7 @@ def index(corpus: config.Corpus, chunk_rows: int = CHUNK_ROWS) -> Index:
             ids = np.concatenate([row_ids.salted(ids, salt) for salt in salts])
     return Index(
         ids=row_ids.distinct(ids),
-        chunks=chunks,
+        chunks=tuple(packed(chunks, chunk_rows)),
         columns=_record_columns(columns),
         rejected=rejected * len(salts),
     )
@@ -127,6 +132,28 @@ def read(corpus: config.Corpus, chunk: Chunk, ids: Ints) -> pa.Table:
     return table.cast(record.schema(table.column_names))
 
 
+def packed(chunks: Sequence[Chunk], rows: int) -> list[Chunk]:
+    """The same rows in fewer chunks: neighbours of one language together, up to `rows` rows."""
+    found: list[Chunk] = []
+    for chunk in chunks:
+        last = found[-1] if found else None
+        if last and last.target_lang == chunk.target_lang and last.rows + chunk.rows <= rows:
+            together = _joined(last.stretches, chunk.stretches)
+            found[-1] = Chunk(together, last.target_lang, last.first, last.rows + chunk.rows)
+        else:
+            found.append(chunk)
+    return found
+
+
+def _joined(before: tuple[Stretch, ...], after: tuple[Stretch, ...]) -> tuple[Stretch, ...]:
+    """Stretches in a row, as one where the first ends where the second begins."""
+    last, first = before[-1], after[0]
+    if last.readers != first.readers or last.first + last.rows != first.first:
+        return before + after
+    both = replace(last, ends=first.ends, rows=last.rows + first.rows)
+    return (*before[:-1], both, *after[1:])
+
+
 def _read(stretch: Stretch, corpus: config.Corpus, target_lang: str) -> pa.Table:
     tables = []
     for reader, begin, end in zip(stretch.readers, stretch.begins, stretch.ends, strict=True):
@@ -139,28 +166,6 @@ def _read(stretch: Stretch, corpus: config.Corpus, target_lang: str) -> pa.Table
     position = np.arange(stretch.first, stretch.first + stretch.rows)
     origin = pa.StructArray.from_arrays([name, pa.array(position)], names=["file", "index"])
     return table.add_column(0, "origin", origin)
-
-
-def _chunks(
-    stretches: Sequence[Stretch], target_langs: Sequence[str], chunk_rows: int
-) -> tuple[Chunk, ...]:
-    """Every stretch for each language; those of small files together in one chunk."""
-    packs: list[list[Stretch]] = []
-    packed = chunk_rows
-    for stretch in stretches:
-        packed += stretch.rows
-        if packed > chunk_rows:
-            packs.append([])
-            packed = stretch.rows
-        packs[-1].append(stretch)
-    chunks: list[Chunk] = []
-    first = 0
-    for language in target_langs:
-        for pack in packs:
-            size = sum(stretch.rows for stretch in pack)
-            chunks.append(Chunk(tuple(pack), language, first, size))
-            first += size
-    return tuple(chunks)
 
 
 def _stretches(
@@ -333,16 +338,3 @@ def _record_columns(given: Sequence[str]) -> tuple[str, ...]:
     for side in rows.sides(given):
         always |= {f"{side}_text", f"{side}_tokens"}
     return tuple(name for name in record.COLUMNS if name in always)
-
-
-def packed(chunks: Sequence[Chunk], rows: int) -> list[Chunk]:
-    """The same rows in fewer chunks: neighbours of one language together, up to `rows` rows."""
-    found: list[Chunk] = []
-    for chunk in chunks:
-        last = found[-1] if found else None
-        if last and last.target_lang == chunk.target_lang and last.rows + chunk.rows <= rows:
-            together = last.stretches + chunk.stretches
-            found[-1] = Chunk(together, last.target_lang, last.first, last.rows + chunk.rows)
-        else:
-            found.append(chunk)
-    return found

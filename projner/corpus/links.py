@@ -29,23 +29,25 @@ class Notation:
     def column(self, text: pa.StringArray) -> tuple[pa.ListArray, dict[int, str]]:
         """The record's links from Pharaoh lines, and what is wrong with rows; null gives null."""
         bounds, written = arrays.flat(arrays.words_at_white_space(text))
-        fields = pc.extract_regex(written, _LINK)
+        # Few different links make up many, so each is parsed once.
+        encoded = written.dictionary_encode()
+        at, different = encoded.indices, encoded.dictionary
+        fields = pc.extract_regex(different, _LINK)
         left, right, score = (pc.struct_field(fields, name) for name in ("left", "right", "score"))
         problems: dict[int, str] = {}
         if fields.null_count:
-            for at in np.flatnonzero(fields.is_null()).tolist():
-                row = int(np.searchsorted(bounds, at, side="right")) - 1
-                what = (
-                    f"{written[at].as_py()!r} is not a link; write pairs of word numbers, like 3-5"
-                )
-                problems.setdefault(row, what)
+            for place in np.flatnonzero(fields.is_null().take(at)).tolist():
+                row = int(np.searchsorted(bounds, place, side="right")) - 1
+                what = f"{written[place].as_py()!r} is not a link; write pairs of word numbers"
+                problems.setdefault(row, f"{what}, like 3-5")
             valid = fields.is_valid()
-            left, right = (pc.if_else(valid, numbers, str(self.base)) for numbers in (left, right))
+            left, right = (pc.if_else(valid, number, str(self.base)) for number in (left, right))
             score = pc.if_else(valid, score, "")
         score = pc.utf8_slice_codeunits(score, 1)
         score = pc.if_else(pc.equal(score, ""), "1", score).cast(pa.float32())
-        pairs = self.pairs(left.cast(pa.int32()), right.cast(pa.int32()))
-        return arrays.links(bounds, *pairs, score, given=text), problems
+        pair = self.pairs(left.cast(pa.int32()), right.cast(pa.int32()))
+        source, target, score = (values.take(at) for values in (*pair, score))
+        return arrays.links(bounds, source, target, score, given=text), problems
 
     def pairs(self, left: pa.Array, right: pa.Array) -> tuple[pa.Array, pa.Array]:
         """Source and target indices from 0, out of numbers as they are written."""

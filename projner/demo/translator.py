@@ -38,7 +38,7 @@ def train(
         parallel: sentences; of each, its text by FLORES-200 code. Every text is translated into
             every other one of its sentence.
         folder: where the checkpoint goes.
-        steps: batches of about 4,096 sub-words to learn from.
+        steps: batches of about 512 sub-words to learn from.
         pieces: size of the vocabulary.
         seed: of the weights, and of the order of the sentences.
     """
@@ -116,7 +116,7 @@ def _fit(
 ) -> None:
     import torch
 
-    optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, max_lr=LEARNING_RATE, total_steps=steps, pct_start=0.1
     )

@@ -1,15 +1,11 @@
-"""Writes the demo corpus from `frames.yaml`: `python -m projner.demo.write_corpus [FOLDER]`.
-
-Line-parallel English, Swahili and Hausa with entities on every side and gold word links; every run
-writes the same.
-"""
+"""Writes the corpus of `frames.yaml`, always the same: `python -m projner.demo.write_corpus`."""
 
 from __future__ import annotations
 
 import random
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,15 +25,7 @@ Links = list[tuple[int, int]]
 
 
 class Phrase(NamedTuple):
-    """Words (in a frame: and slots) by language, links of English with each, the entity's class."""
-
-    words: list[list[str]]
-    links: list[Links]
-    label: str = ""
-
-
-class Sentence(NamedTuple):
-    """Words and entities by language, links of English with each."""
+    """A name, a frame or a sentence: by language, words, entities and links of English with it."""
 
     words: list[list[str]]
     entities: list[list[Span]]
@@ -45,54 +33,51 @@ class Sentence(NamedTuple):
 
 
 def parse(texts: Text, label: str = "") -> Phrase:
-    """A phrase as `frames.yaml` writes it; a single text serves all languages.
+    """A phrase as `frames.yaml` writes it (one text serves all languages); an entity if labelled.
 
     Raises ValueError for a link to a word that the English text does not have.
     """
+    phrase = Phrase([], [], [])
     texts = [texts] * len(LANGUAGES) if isinstance(texts, str) else texts
     english = _numbered(texts[0].split())
-    words, links = [], []
     for text in texts:
         pairs = [item.partition("/")[::2] for item in text.split()]
-        words.append([word for word, _ in pairs])
-        links.append([])
-        for target, (name, (_, keys)) in enumerate(zip(_numbered(words[-1]), pairs, strict=True)):
+        words = [word for word, _ in pairs]
+        links: Links = []
+        for target, (name, (_, keys)) in enumerate(zip(_numbered(words), pairs, strict=True)):
             alike = [name] if name in english else english if len(english) == 1 else []
             sources = keys.split("+") if keys else alike
-            links[-1] += [(english.index(source), target) for source in sources]
-    return Phrase(words, links, label)
+            links += [(english.index(source), target) for source in sources]
+        phrase.words.append(words)
+        phrase.entities.append([Span(0, len(words), label)] if label else [])
+        phrase.links.append(links)
+    return phrase
 
 
-def fill(frame: Phrase, values: Mapping[str, Phrase], feminine: bool) -> Sentence:
-    """The frame with a value in the place of every slot; `feminine` is the person it agrees with."""
-    sentence = Sentence([], [], [])
+def fill(frame: Phrase, values: Mapping[str, Phrase], feminine: bool) -> Phrase:
+    """The sentence with a value in each slot of a frame; `feminine` decides between `ya|ta`."""
+    sentence = Phrase([], [], [])
     starts: list[list[int]] = []
     for language, items in enumerate(frame.words):
-        words: list[str] = []
-        entities = []
-        starts.append([])
-        for item in items:
-            starts[-1].append(len(words))
-            value = values.get(item)
-            words += value.words[language] if value else [item]
-            if value and value.label:
-                entities.append(Span(starts[-1][-1], len(words), value.label))
-        words = [word.split("|")[-1 if feminine else 0] for word in words]
+        parts = [values[item].words[language] if item in values else [item] for item in items]
+        starts.append([0, *accumulate(map(len, parts))])
+        words = [word.split("|")[-1 if feminine else 0] for word in chain(*parts)]
         first = next(i for i, word in enumerate(words) if word[0].isalnum())
         words[first] = words[first][0].upper() + words[first][1:]
         sentence.words.append(words)
-        sentence.entities.append(entities)
-    for language, frame_links in enumerate(frame.links):
+        slots = [(i, values[item]) for i, item in enumerate(items) if item in values]
+        found = [(starts[-1][i], span) for i, value in slots for span in value.entities[language]]
+        sentence.entities.append([Span(at + s, at + e, label) for at, (s, e, label) in found])
         links: Links = []
-        for i, j in frame_links:
-            value = values.get(frame.words[0][i])
-            inner = value.links[language] if value else [(0, 0)]
-            links += [(starts[0][i] + source, starts[language][j] + target) for source, target in inner]
+        for i, j in frame.links[language]:
+            slot = frame.words[0][i]
+            inner = values[slot].links[language] if slot in values else [(0, 0)]
+            links += [(starts[0][i] + s, starts[-1][j] + t) for s, t in inner]
         sentence.links.append(sorted(links))
     return sentence
 
 
-def sentences(path: Path = FRAMES, seed: int = 0) -> tuple[list[Sentence], list[Sentence]]:
+def sentences(path: Path = FRAMES, seed: int = 0) -> tuple[list[Phrase], list[Phrase]]:
     """The train and the test split; no English sentence occurs twice."""
     # `random` alone is promised to give the same numbers in every version of Python.
     uniform = random.Random(seed).random
@@ -100,10 +85,15 @@ def sentences(path: Path = FRAMES, seed: int = 0) -> tuple[list[Sentence], list[
     values = {slot: [parse(text) for text in texts] for slot, texts in source["words"].items()}
     for label, slots in source["entities"].items():
         values |= {slot: [parse(text, label) for text in texts] for slot, texts in slots.items()}
+    surnames = source["entities"]["PER"]["surname"]
+    for kind, names in source["first_names"].items():
+        full = [f"{name} {surname}" for name in names for surname in surnames]
+        # A third of the people go by their first name.
+        values[kind] = [parse(name, "PER") for name in full + names * (len(surnames) // 2)]
     seen: set[tuple[str, ...]] = set()
 
-    def drawn(frames: Iterable[Text], count: int) -> list[Sentence]:
-        found: list[Sentence] = []
+    def drawn(frames: Iterable[Text], count: int) -> list[Phrase]:
+        found: list[Phrase] = []
         parsed = sorted(map(parse, frames), key=lambda _: uniform())
         while len(found) < count:
             sentence = _draw(parsed[len(found) % len(parsed)], values, uniform)
@@ -112,26 +102,25 @@ def sentences(path: Path = FRAMES, seed: int = 0) -> tuple[list[Sentence], list[
                 found.append(sentence)
         return found
 
-    train, test = drawn(source["frames"], N_TRAIN), drawn(source["frames"], N_TEST[0])
-    test += drawn(source["test_frames"], N_TEST[1])
+    train = drawn(source["frames"], N_TRAIN)
+    test = drawn(source["frames"], N_TEST[0]) + drawn(source["test_frames"], N_TEST[1])
     return train, sorted(test, key=lambda _: uniform())
 
 
 def write(folder: Path = CORPUS) -> None:
-    """Writes `SPLIT.LANGUAGE.conll` and `SPLIT.eng-LANGUAGE.pharaoh`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes `SPLIT.LANGUAGE.conll` and `SPLIT.eng-LANGUAGE.pharaoh` into a folder."""
     for split, rows in zip(("train", "test"), sentences(), strict=True):
         for i, language in enumerate(LANGUAGES):
             conll = "\n".join(_conll(row.words[i], row.entities[i]) for row in rows)
             (folder / f"{split}.{language}.conll").write_bytes(conll.encode())
+            pharaoh = "".join(" ".join(f"{s}-{t}" for s, t in row.links[i]) + "\n" for row in rows)
             if i > 0:
-                pharaoh = "".join(" ".join(f"{s}-{t}" for s, t in r.links[i]) + "\n" for r in rows)
                 (folder / f"{split}.eng-{language}.pharaoh").write_bytes(pharaoh.encode())
 
 
 def _draw(
     frame: Phrase, values: Mapping[str, Sequence[Phrase]], uniform: Callable[[], float]
-) -> Sentence | None:
+) -> Phrase | None:
     """The frame with values drawn for its slots; None where two of them share a word."""
     drawn: dict[str, Phrase] = {}
     feminine = False
@@ -141,8 +130,8 @@ def _draw(
             kind = "woman" if uniform() < 0.5 else "man"
             feminine |= slot == "{per1}" and kind == "woman"
         drawn[slot] = values[kind][int(uniform() * len(values[kind]))]
-    used = Counter(word for value in drawn.values() for word in value.words[0])
-    return None if max(used.values()) > 1 else fill(frame, drawn, feminine)
+    used = [word for value in drawn.values() for word in value.words[0]]
+    return fill(frame, drawn, feminine) if len(set(used)) == len(used) else None
 
 
 def _conll(words: Sequence[str], entities: Sequence[Span]) -> str:
@@ -150,14 +139,10 @@ def _conll(words: Sequence[str], entities: Sequence[Span]) -> str:
     return "".join(f"{word} {tag}\n" for word, tag in zip(words, tags, strict=True))
 
 
-def _numbered(items: Iterable[str]) -> list[str]:
+def _numbered(items: list[str]) -> list[str]:
     """`a b a` -> `a b a2`."""
-    seen: Counter[str] = Counter()
-    names = []
-    for item in items:
-        seen[item] += 1
-        names.append(item if seen[item] == 1 else f"{item}{seen[item]}")
-    return names
+    counts = (items[: i + 1].count(item) for i, item in enumerate(items))
+    return [item if n == 1 else f"{item}{n}" for item, n in zip(items, counts, strict=True)]
 
 
 if __name__ == "__main__":

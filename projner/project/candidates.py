@@ -16,9 +16,7 @@ def ngrams(n_words: int, max_words: int | None = None) -> Spans:
     return starts.astype(np.int32), (lasts + 1).astype(np.int32)
 
 
-def linked(
-    entities: Indices, links: Indices, n_words: int, max_words: int | None = None
-) -> Spans:
+def linked(entities: Indices, links: Indices, n_words: int, max_words: int | None = None) -> Spans:
     """The spans of `ngrams` that begin and end at words linked to one and the same entity.
 
     A matching loses nothing by them. `align_gap` and `evidence` give 0 to every other span, and

@@ -1,9 +1,9 @@
 """How well a candidate span of the target sentence projects a source entity.
 
-Each score takes entities int32 (n, 2) as [start, end) of source words, links int32 (k, 2) of (source,
-target) words, and `Spans` of m candidates, and returns float64 (n, m), 0 where a pair is out of the
-question. Sums over a span are differences of running sums over the words (`_within`), so that a
-score costs a few operations per candidate.
+Each score takes entities int32 (n, 2) as [start, end) of source words, links int32 (k, 2) of
+(source, target) words, and `Spans` of m candidates, and returns float64 (n, m), 0 where a pair is
+out of the question. Sums over a span are differences of running sums over the words (`_within`), so
+that a score costs a few operations per candidate.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ LOWER, UPPER, CASELESS = 0, 1, 2
 def align(entities: Indices, links: Indices, n_target: int, spans: Spans) -> Floats:
     """2 * links between entity and span / (words of the entity + words of the span).
 
-    Politov et al. 2025 (arXiv 2501.18750). A word without a link at a span's edge costs, and so does
-    one in its midst: better leave out what lies behind it.
+    Politov et al. 2025 (arXiv 2501.18750). A word without a link costs in a span's midst as it does
+    at its edge, so that what lies behind it is often left out.
     """
     starts, ends = spans
     scores = np.zeros((len(entities), len(starts)))
@@ -86,7 +86,7 @@ class Forms:
 
 def forms(tokens: Sequence[str]) -> Forms:
     """The forms of a sentence's words."""
-    known = [_form(token) for token in tokens]
+    known = [form(token) for token in tokens]
     scripts = Counter(script for _, _, script in known if script)
     return Forms(
         np.array([letters for letters, _, _ in known], np.float64),
@@ -98,11 +98,11 @@ def forms(tokens: Sequence[str]) -> Forms:
 def nameness(entities: Indices, source: Forms, target: Forms) -> tuple[Floats, Floats]:
     """To what degree, 0 to 1, entities are names that should stay capitalised, and look the same.
 
-    The first: the share of an entity's letters in capitalised words, times the share of words around
-    it that are not capitalised, since a capital says little in a headline, or in a language that
-    writes every noun with one. A sentence's first word does not count in either. The second: the
-    same for entities of two words or more, of which hardly all are translated when they are a name;
-    0 where the two sentences are written in different scripts.
+    The first: the share of an entity's letters in capitalised words, times the share of words
+    around it that are not capitalised, since a capital says little in a headline, or in a language
+    that writes every noun with one. A sentence's first word does not count in either. The second:
+    the same for entities of two words or more, of which hardly all are translated when they are a
+    name; 0 where the two sentences are written in different scripts.
     """
     capital, cased = source.case == UPPER, source.case != CASELESS
     capital[:1] = cased[:1] = False
@@ -125,7 +125,7 @@ class Weights:
     surface: float = 2.0
     """Evidence of a surface link of similarity 1, where an aligner's link has 1."""
     unlinked: float = 0.3
-    """A letter of a word without any link, where one of a word linked elsewhere counts as 1 wrong."""
+    """Cost of a letter in a word without any link, where one that is linked elsewhere costs 1."""
     smoothing: float = 20.0
     """Letters added to both sentences when their lengths are compared, ..."""
     trust: float = 0.5
@@ -162,8 +162,8 @@ def evidence(
     """Links, likeness, length and case in one score, 0 to 1: projner's own.
 
     Words count by their letters (l): a stray link to an article is a small error, punctuation is
-    none. A source word i has evidence e(i, j) for a target word j: 1 for a link, `weights.surface` *
-    similarity for a surface link, or the sum. For an entity s and a span t:
+    none. A source word i has evidence e(i, j) for a target word j: 1 for a link, `weights.surface`
+    * similarity for a surface link, or the sum. For an entity s and a span t:
 
     * i's letters are dealt out by e(i, j) * l(j). Recall r: those that t gets, of all that the
       entity has. Words of it without any link count only as far as t is too short for them: a
@@ -204,7 +204,7 @@ def evidence(
     for e, (start, end) in enumerate(entities):
         own = table[start:end]
         letters = l_source[start:end]
-        pull = own * l_target
+        pull = own * l_target * (letters > 0)[:, None]
         total, best = pull.sum(axis=1), pull.max(axis=1, initial=0)
         reaching = total > 0
         dealt = (letters / np.where(reaching, total, 1)) @ pull
@@ -221,7 +221,7 @@ def evidence(
         spare = np.maximum(0, covered / stretch - reached)
         recall = _within(dealt, held) / (reached + np.maximum(0, length - reached - spare))
         precision = _within(l_target * belongs, held) / in_wrong[possible]
-        score = 2 * recall * precision / np.maximum(recall + precision, 1e-12)
+        score = 2 * recall * precision / (recall + precision)
 
         log_ratio = np.log((covered + weights.slack) / (stretch * length + weights.slack))
         scale = np.where(log_ratio < 0, weights.shorter, weights.longer)
@@ -239,7 +239,7 @@ def evidence(
 
 
 @lru_cache(maxsize=1 << 18)
-def _form(token: str) -> tuple[int, int, str]:
+def form(token: str) -> tuple[int, int, str]:
     """Letters, case and script of a word."""
     first = next(filter(str.isalpha, token), None)
     case = CASELESS

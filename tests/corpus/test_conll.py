@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from projner import config, tags
@@ -133,6 +133,7 @@ def tagged_sentences(draw: st.DrawFn) -> tuple[Scheme, list[list[tuple[str, str]
     return scheme, draw(st.lists(sentence, min_size=1, max_size=8))
 
 
+@settings(deadline=None)
 @given(
     corpus=tagged_sentences(),
     separator=st.sampled_from(["\t", " "]),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from projner import config
@@ -79,6 +79,7 @@ def test_a_truncated_file_is_an_error(corpus: Build, read_all: ReadAll) -> None:
 LINES = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\0")))
 
 
+@settings(deadline=None)
 @given(
     lines=LINES,
     end=st.sampled_from(["\n", "\r\n"]),

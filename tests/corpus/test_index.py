@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from projner import config, record
@@ -106,8 +106,8 @@ def test_an_id_depends_on_all_that_is_given_and_on_nothing_else(
         ({"s": "a\n"}, {}),
     ]
     found = [
-        read_all(corpus(given_once | contents, **(base | settings)))["id"][0].as_py()
-        for contents, settings in changed
+        read_all(corpus(given_once | contents, **(base | others)))["id"][0].as_py()
+        for contents, others in changed
     ]
     assert len(set(found)) == len(changed)
     same: list[tuple[dict[str, str], dict[str, Any]]] = [
@@ -116,8 +116,8 @@ def test_an_id_depends_on_all_that_is_given_and_on_nothing_else(
         ({"l": "1-1\n"}, {"links_base": 1}),
         ({}, {"split": "words"}),
     ]
-    for contents, settings in same:
-        table = read_all(corpus(given_once | contents, **(base | settings)))
+    for contents, others in same:
+        table = read_all(corpus(given_once | contents, **(base | others)))
         assert table["id"][0].as_py() == found[0]
 
 
@@ -137,6 +137,7 @@ def text_corpus(folder: Any, sentences: list[str], **settings: Any) -> config.Co
     return config.Corpus(format="text", source="s", root=str(folder), **(languages | settings))
 
 
+@settings(deadline=None)
 @given(sentences=SENTENCES, inserted=st.lists(st.tuples(st.integers(0, 30), st.just("new"))))
 def test_lines_inserted_elsewhere_change_no_id(
     tmp_path_factory: pytest.TempPathFactory,
@@ -154,6 +155,7 @@ def test_lines_inserted_elsewhere_change_no_id(
     assert len(set(after.tolist())) == len(longer)
 
 
+@settings(deadline=None)
 @given(
     sentences=SENTENCES,
     chunk_rows=st.integers(1, 40),
@@ -206,6 +208,25 @@ def test_small_files_share_a_chunk_and_large_ones_are_divided(
         *(("in/c", number) for number in range(7)),
         *(("in/d", number) for number in range(3)),
     ]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 5, 8, 100])
+def test_packed_chunks_hold_the_same_rows(corpus: Build, rows: int) -> None:
+    contents = {"in/a": "a\nb\nc\nd\n", "in/b": "e\nf\n", "in/c": "g\nh\ni\n"}
+    languages = ["swh_Latn", "hau_Latn"]
+    chosen = corpus(contents, format="text", source="in", target_lang=languages)
+    index = corpus_index.index(chosen, chunk_rows=1)
+
+    def read(chunks: Sequence[corpus_index.Chunk]) -> pa.Table:
+        ids_of = [index.ids[chunk.first : chunk.first + chunk.rows] for chunk in chunks]
+        pairs = zip(chunks, ids_of, strict=True)
+        return pa.concat_tables(corpus_index.read(chosen, *pair) for pair in pairs)
+
+    chunks = corpus_index.packed(index.chunks, rows)
+    assert max(chunk.rows for chunk in chunks) == min(rows, 9)
+    # What lies together in a file is read in one go.
+    assert max(len(chunk.stretches) for chunk in chunks) <= 3
+    assert read(chunks).equals(read(index.chunks))
 
 
 def test_a_limit_ends_the_reading(corpus: Build, read_all: ReadAll) -> None:

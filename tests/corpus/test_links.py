@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from projner import config
@@ -103,6 +103,7 @@ def test_text_is_split_at_white_space_where_links_count_its_words(
 LINK = st.tuples(st.integers(0, 999), st.integers(0, 999))
 
 
+@settings(deadline=None)
 @given(
     rows=st.lists(st.lists(LINK)),
     base=st.integers(0, 1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,12 @@ def build(root: Path, **settings: Any) -> config.Corpus:
 
 
 def plainly(path: Path, token: int = 0, tag: int = -1, prefix: str = "") -> list[Sentence]:
-    """Sentences of a CoNLL file that has no `#` words."""
+    """Sentences of a CoNLL file whose comments are like `# text = ...`."""
     found: list[Sentence] = []
     for block in path.read_text(encoding="utf-8").split("\n\n"):
-        rows = [line.split() for line in block.split("\n") if line and line[:2] != "# "]
+        rows = [
+            line.split() for line in block.split("\n") if line and not re.match("# .* = ", line)
+        ]
         if rows and rows[0][0] != "-DOCSTART-":
             found.append(
                 ([row[token].removeprefix(prefix) for row in rows], [row[tag] for row in rows])

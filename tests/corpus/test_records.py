@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from projner import config, record
@@ -198,6 +198,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), min_size=1)
 
 
+@settings(deadline=None)
 @given(rows=st.lists(st.tuples(TEXTS, st.lists(WORDS)), min_size=1), chunk_rows=st.integers(1, 9))
 def test_texts_and_words_come_out_as_they_went_in(
     tmp_path_factory: pytest.TempPathFactory,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 
 import numpy as np
@@ -12,6 +13,7 @@ from projner.config import Label
 from projner.errors import JobError
 from projner.label import Labeller
 from projner.label.transformers import Tagger
+from projner.windows import cover
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -184,24 +186,25 @@ def test_encoding_in_parts_changes_nothing(checkpoints, sentences, monkeypatch):
     np.testing.assert_allclose(_exact(labeller, sentences), whole, atol=1e-5)
 
 
-@pytest.mark.parametrize("overlap", [None, 0, 8])
+@pytest.mark.parametrize(("overlap", "shared"), [(None, 8), (0, 0), (20, 20)])
 @pytest.mark.parametrize("kind", ["unigram", "wordpiece"])
-def test_every_word_of_a_long_sentence_is_labelled(checkpoints, peers, sentences, kind, overlap):
-    words = [word for sentence in sentences for word in sentence]
-    assert len(words) > 1000
+def test_a_long_sentence_is_labelled_window_by_window(
+    checkpoints, peers, sentences, kind, overlap, shared
+):
+    words = [word for sentence in sentences for word in sentence][:400]
     labeller = _labeller(checkpoints[kind], max_tokens=34, overlap=overlap)
-    rows = _exact(labeller, [words, words[:3]])
-    np.testing.assert_allclose(rows.sum(axis=1), np.ones(len(words) + 3), atol=1e-5)
-    assert labeller.counters()["padding"] < labeller.counters()["tokens"]
-    # A short sentence beside it is what it is alone, and the first window's first word is what it
-    # is in that window alone.
-    np.testing.assert_allclose(
-        rows[-3:], peers[checkpoints[kind]].pooled(words[:3], "first"), atol=1e-5
-    )
-    encoded = labeller._tagger.encode(pa.array(words))
-    fitting = int(np.searchsorted(np.cumsum(encoded.sizes), 32, side="right"))
-    window = peers[checkpoints[kind]].pooled(words[:fitting], "first")
-    np.testing.assert_allclose(rows[0], window[0], atol=1e-5)
+    rows = _exact(labeller, [words[:3], words, words[:3]])
+    peer = peers[checkpoints[kind]]
+    short = peer.pooled(words[:3], "first")
+    np.testing.assert_allclose(rows[:3], short, atol=1e-5)
+    np.testing.assert_allclose(rows[-3:], short, atol=1e-5)
+    encoding = peer.tokenizer(words, is_split_into_words=True, add_special_tokens=False)
+    sizes = np.bincount(np.array(encoding.word_ids(), int), minlength=len(words))
+    windows = cover(np.minimum(sizes, 32), 32, shared)
+    assert len(windows) > 10
+    for start, end, first, last in windows:
+        expected = peer.pooled(words[start:end], "first")[first - start : last - start]
+        np.testing.assert_allclose(rows[3 + first : 3 + last], expected, atol=1e-5)
 
 
 def test_a_sentence_within_the_limit_is_read_whole(checkpoints, peers, sentences):
@@ -213,12 +216,16 @@ def test_a_sentence_within_the_limit_is_read_whole(checkpoints, peers, sentences
     assert np.abs(cut - rows).max() > 1e-3
 
 
-@pytest.mark.parametrize(("kind", "limit"), [("unigram", 512), ("bytes", 512), ("deberta", 512)])
-def test_the_limit_is_the_models_own(checkpoints, kind, limit):
-    labeller = _labeller(checkpoints[kind])
-    assert labeller._tagger.limit == limit - 2
-    everything = " ".join(["market"] * 700).split()
-    assert np.isfinite(_exact(labeller, [everything])).all()
+@pytest.mark.parametrize("kind", ["bytes", "deberta", "unigram", "wordpiece"])
+def test_the_limit_is_the_models_own(copy_of, kind):
+    folder = copy_of(kind)
+    # Many checkpoints do not say it here.
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings.pop("model_max_length", None)
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    labeller = _labeller(folder)
+    assert labeller._tagger.limit == 510
+    assert np.isfinite(_exact(labeller, [["market"] * 700])).all()
 
 
 def test_words_that_no_model_sees_are_outside(checkpoints):

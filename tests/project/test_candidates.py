@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -55,7 +57,7 @@ def test_linked(entities, links, max_words, expected):
 def problems(draw):
     n_source, n_target = draw(st.integers(1, 6)), draw(st.integers(1, 7))
     cuts = sorted(draw(st.sets(st.integers(0, n_source), max_size=4)))
-    entities = list(zip(cuts[:-1], cuts[1:], strict=True))
+    entities = list(pairwise(cuts))
     link = st.tuples(st.integers(0, n_source - 1), st.integers(0, n_target - 1))
     return pairs(entities), pairs(sorted(draw(st.sets(link, max_size=10)))), n_target
 

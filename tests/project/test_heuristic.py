@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -96,14 +98,14 @@ LINKS = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 8)), max_size=16)
     st.sampled_from([1, 2, None]),
 )
 def test_heuristic_against_brute_force(cuts, links, merge, ratio, limit):
-    entities = list(zip(cuts[:-1], cuts[1:], strict=True))
+    entities = list(pairwise(cuts))
     found = heuristic(pairs(entities), pairs(links), 9, merge, ratio, limit)
     assert found == brute_force(entities, links, 9, merge, ratio, limit)
 
 
 @given(ENTITIES, LINKS)
 def test_spans_never_overlap(cuts, links):
-    entities = pairs(list(zip(cuts[:-1], cuts[1:], strict=True)))
+    entities = pairs(list(pairwise(cuts)))
     for found in (heuristic(entities, pairs(links), 9), span(entities, pairs(links), 9)):
         words = [word for _, start, end, _ in found for word in range(start, end)]
         assert words == sorted(set(words))

@@ -1,0 +1,94 @@
+"""Several aligners as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from projner import record
+from projner.stage import Stage
+
+
+class FusedAligner(Stage):
+    """Fills `links` with those that at least half of some aligners find.
+
+    A link's score is the mean of theirs, 0 from an aligner that lacks it.
+    """
+
+    name: ClassVar[str] = "fused"
+    outputs = ("links",)
+
+    def __init__(self, aligners: Sequence[Stage]) -> None:
+        self._aligners = tuple(aligners)
+        self.inputs = tuple(dict.fromkeys(name for each in aligners for name in each.inputs))
+        self.learns = any(each.learns for each in aligners)  # type: ignore[misc]
+        self.room = next((each.room for each in aligners if each.room), None)  # type: ignore[misc]
+
+    def settings(self) -> dict[str, Any]:
+        return {f"{each.name}.{each.version}": each.settings() for each in self._aligners}
+
+    def fetch(self) -> None:
+        for each in self._aligners:
+            each.fetch()
+
+    def setup(self, cpus: float | None = None) -> None:
+        for each in self._aligners:
+            each.setup(cpus)
+
+    def counters(self) -> Mapping[str, float]:
+        return {
+            f"{each.name}_{name}": value
+            for each in self._aligners
+            for name, value in each.counters().items()
+        }
+
+    def learn(self, tables: Iterator[pa.Table], folder: Path) -> None:
+        # A stream can be read once; of the aligners that learn there is one, eflomal.
+        (learner,) = (each for each in self._aligners if each.learns)
+        learner.learn(tables, folder)
+
+    def recall(self, folder: Path) -> Stage:
+        return FusedAligner(
+            [each.recall(folder) if each.learns else each for each in self._aligners]
+        )
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        found = [each(table)["links"] for each in self._aligners]
+        return record.with_column(table, "links", fuse(found))
+
+
+def fuse(columns: Sequence[pa.ChunkedArray]) -> pa.Array:
+    """One `links` column of several: what at least half of them have, with the mean of its scores."""
+    rows = len(columns[0])
+    keys, scores = [], []
+    for column in columns:
+        array = column.combine_chunks()
+        counts = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False)
+        items = pc.list_flatten(array)
+        source, target, score = (
+            pc.struct_field(items, name).to_numpy(zero_copy_only=False)
+            for name in ("source", "target", "score")
+        )
+        keys.append(np.column_stack([np.repeat(np.arange(rows), counts), source, target]))
+        scores.append(score)
+    links, place, votes = np.unique(
+        np.concatenate(keys), axis=0, return_inverse=True, return_counts=True
+    )
+    total = np.bincount(place.reshape(-1), np.concatenate(scores), len(links))
+    kept = 2 * votes >= len(columns)
+    links, mean = links[kept], total[kept] / len(columns)
+    offsets = np.searchsorted(links[:, 0], np.arange(rows + 1))
+    items = pa.StructArray.from_arrays(
+        [
+            pa.array(links[:, 1], pa.int32()),
+            pa.array(links[:, 2], pa.int32()),
+            pa.array(mean, pa.float32()),
+        ],
+        fields=list(record.LINK),
+    )
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), items)
