@@ -116,6 +116,8 @@ def _compare(options: argparse.Namespace) -> None:
     names = options.methods.split(",") if options.methods else list(methods.NAMED)
     chosen = {name: methods.named(name) for name in names}
     jobs = {Path(path).stem: config.load(path, options.set) for path in options.jobs}
+    if len(jobs) < len(options.jobs):
+        raise JobError("two job files have the same name, which is what figures and folders go by")
     outcomes = compare.compare(jobs, chosen, options.output)
     if options.json:
         print(json.dumps([vars(outcome) for outcome in outcomes]))

@@ -180,6 +180,46 @@ class Surface(Section):
 Align = Annotated[Eflomal | Encoder | Surface, Field(discriminator="engine")]
 
 
+class Translate(Section):
+    """Text into the other side's language, by NLLB-200, M2M-100 or a model with codes like theirs."""
+
+    engine: Literal["ctranslate2", "transformers"] = "ctranslate2"
+    """transformers is the reference, and slower."""
+    model: str
+    """A folder, or a name on the Hugging Face hub. For ctranslate2 also a folder with a converted
+    model and its tokenizer."""
+    revision: str | None = None
+    """hub: the revision; pin it for a run that can be repeated."""
+    allow_pickle: bool = False
+    """Load weights from pickle files (`.bin`) where there are no safetensors. Only from people you
+    trust."""
+    beam_size: int = Field(4, ge=1)
+    """4 is what NLLB-200 was evaluated with; 1 is greedy search, and twice as fast or more."""
+    max_length_ratio: float = Field(3, gt=0)
+    """Sub-words of a translation for each one of its text, at most, and 20 more. One that does not
+    end before that has failed."""
+    min_length_ratio: float = Field(0.2, ge=0)
+    """A translation with fewer sub-words for each one of its text has failed."""
+    no_repeat_ngram_size: int = Field(0, ge=0)
+    """Sub-words in a row that a translation must not repeat; 0: no such rule."""
+    repetition_penalty: float = Field(1, ge=1)
+    """What the score of a sub-word that came before is divided by; 1: no such rule."""
+    split_over: int | None = Field(64, ge=8)
+    """A text of more sub-words is split at its sentence ends, because models that were trained on
+    sentences leave the later ones out."""
+    batch_tokens: int | None = Field(None, ge=1)
+    """Sub-words, padding included, of a micro-batch; by default 1,024 on a CPU and 8,192 on a GPU."""
+    device: Device = "auto"
+    dtype: Precision | Literal["int8", "int8_float16", "int8_bfloat16"] = "auto"
+    """`auto` for ctranslate2: int8 on a CPU, float16 on a GPU."""
+
+    @model_validator(mode="after")
+    def _check_dtype(self) -> Translate:
+        if self.engine == "transformers" and self.dtype.startswith("int8"):
+            raise ValueError(f"dtype {self.dtype} needs engine ctranslate2")
+        return self
+
+
 class Label(Section):
     """Entities by a fine-tuned tagger: any `AutoModelForTokenClassification`, on either side."""
 

@@ -24,8 +24,9 @@ NAMED: dict[str, config.Project] = {
     "heuristic": config.Project(method="heuristic"),
     "span": config.Project(method="span"),
     "align": config.Project(score="align", surface=None),
-    "align_gap": config.Project(score="align_gap", surface=None),
-    "align_gap+surface": config.Project(score="align_gap", surface=0.75),
+    # Published without a bound on the words of a span.
+    "align_gap": config.Project(score="align_gap", surface=None, max_words=1000),
+    "align_gap+surface": config.Project(score="align_gap", surface=0.75, max_words=1000),
 }
 """Projection methods by the name under which comparisons list them."""
 

@@ -14,7 +14,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -64,12 +64,13 @@ class Result:
 
 @contextmanager
 def session() -> Iterator[None]:
-    """A Ray to work on: the one already joined, the cluster of RAY_ADDRESS, or a local one."""
+    """A Ray to work on: the one already joined, the cluster of RAY_ADDRESS, or a local one.
+
+    Raises JobError when there is no cluster at that address.
+    """
     started = not ray.is_initialized()
     if started:
-        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        local = {} if "RAY_ADDRESS" in os.environ else {"include_dashboard": False}
-        ray.init(**quiet, **local)
+        _join(os.environ.get("RAY_ADDRESS"))
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -81,6 +82,22 @@ def session() -> Iterator[None]:
             ray.shutdown()
 
 
+def _join(address: str | None) -> None:
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if not address:
+        # Ray left to itself would join whatever was last started on this machine.
+        ray.init("local", include_dashboard=False, **quiet)
+        return
+    try:
+        ray.init(address, **quiet)
+    except (ConnectionError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise JobError(
+            f"RAY_ADDRESS={address}: cannot join a cluster there ({reason}); mend it, or unset it to "
+            "work on this machine alone"
+        ) from None
+
+
 def project(job: config.Job) -> Result:
     """Run a whole job.
 
@@ -88,21 +105,25 @@ def project(job: config.Job) -> Result:
     """
     if not job.output:
         raise JobError("the job has no `output`; add one, or give --output DIR")
-    index = corpora.index(job.corpus)
-    chain = methods.chain(job, index.columns)
+    # A chunk is never split later, so it may not be larger than a shard.
+    index = corpora.index(job.corpus, min(corpora.CHUNK_ROWS, job.resources.shard_rows))
+    chain = methods.chain(job, index.columns, index.partial)
     seconds: dict[str, float] = {}
     computed = 0
     parent: tuple[Run, Snapshot] | None = None
-    with session(), _explained():
+    with ExitStack() as joined, _explained():
         for segment in chain:
             began = time.perf_counter()
             run = Run(Path(job.output).absolute() / "runs" / segment.fingerprint)
-            todo = ~np.isin(index.ids, run.done())
+            todo = _missing(run, index)
             snapshot = None if todo.any() else run.latest()
             if snapshot is None or not np.array_equal(run.ids(snapshot), index.ids):
                 run.begin(segment.settings)
                 with lease.hold(run.folder):
+                    # Again, for another job may have written here until now.
+                    todo = _missing(run, index)
                     if todo.any():
+                        joined.enter_context(session())
                         _compute(job, segment, run, index, todo, parent)
                     origins = index.origins()
                     before = parent[0].fingerprint if parent else None
@@ -112,6 +133,11 @@ def project(job: config.Job) -> Result:
             seconds[segment.name] = time.perf_counter() - began
     assert parent is not None
     return Result(*parent, computed, seconds)
+
+
+def _missing(run: Run, index: corpora.Index) -> np.ndarray:
+    """Rows (bool, one per row of `index`) that no whole shard of the run has."""
+    return ~np.isin(index.ids, run.done())
 
 
 def _compute(

@@ -47,6 +47,8 @@ COLUMNS: dict[str, pa.DataType] = {
     "source_tokens": pa.list_(pa.string()),
     "target_tokens": pa.list_(pa.string()),
     "source_entities": pa.list_(ENTITY),
+    "source_probs": pa.list_(pa.list_(pa.float16())),
+    "target_probs": pa.list_(pa.list_(pa.float16())),
     "links": pa.list_(LINK),
     "target_entities": pa.list_(PROJECTED),
     "tokens": pa.list_(pa.string()),
@@ -56,9 +58,12 @@ COLUMNS: dict[str, pa.DataType] = {
 }
 """Every column that a run can hold, in the order in which it is written."""
 
-TRANSIENT: dict[str, pa.DataType] = {"surface_links": pa.list_(LINK)}
-"""Columns that pass between two stages of a projection method and are not written: links by likeness
-of form, which stand beside `links` as evidence of their own."""
+TRANSIENT: dict[str, pa.DataType] = {
+    "surface_links": pa.list_(LINK),
+    "target_labels": pa.list_(ENTITY),
+}
+"""Columns that pass between the stages of a projection method and are not written: links by likeness
+of form, which stand beside `links` as evidence of their own; what a tagger sees on the target side."""
 
 
 class Status(str, Enum):

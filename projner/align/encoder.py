@@ -72,9 +72,7 @@ class EncoderAligner(Stage):
     def settings(self) -> dict[str, Any]:
         resources = {"batch_tokens", "device", "allow_pickle"}
         kept = self.config.model_dump(mode="json", exclude=resources)
-        device = devices.choose_device(self.config.device)
-        dtype = str(devices.choose_dtype(self.config.dtype, device)).removeprefix("torch.")
-        return {**kept, "dtype": dtype, "model": checkpoints.identity(self.config.model)}
+        return {**kept, "model": checkpoints.identity(self.config.model)}
 
     def fetch(self) -> None:
         checkpoints.fetch(self.config.model, self.config.revision, self.config.allow_pickle)

@@ -65,6 +65,8 @@ class Index:
     chunks: tuple[Chunk, ...]
     columns: tuple[str, ...]
     """The record columns that `read` gives."""
+    partial: tuple[str, ...]
+    """Those of `columns` that some rows are given without, such as `links` of a few rows."""
     rejected: int
     """Number of rows that come out `invalid`; 0 unless `corpus.on_error` is `status`."""
 
@@ -91,6 +93,7 @@ def index(corpus: config.Corpus, chunk_rows: int = CHUNK_ROWS) -> Index:
     digests: list[list[Ints]] = [[] for _ in salts]
     own: list[Ints] = []
     columns: tuple[str, ...] = ()
+    lacking: set[str] = set()
     rejected = 0
     for stretch, given, wrong in _stretches(corpus, chunk_rows):
         stretches.append(stretch)
@@ -99,6 +102,7 @@ def index(corpus: config.Corpus, chunk_rows: int = CHUNK_ROWS) -> Index:
         if "id" in given.columns:
             own.append(_own_ids(given, wrong, digests[0][-1]))
         columns = tuple(given.columns)
+        lacking |= {name for name, column in given.columns.items() if column.null_count > len(wrong)}
         rejected += len(wrong)
     if not stretches:
         raise JobError(f"corpus.skip: {corpus.skip} leaves no sentences of the corpus; lower it")
@@ -116,6 +120,7 @@ def index(corpus: config.Corpus, chunk_rows: int = CHUNK_ROWS) -> Index:
         ids=row_ids.distinct(ids),
         chunks=tuple(packed(chunks, chunk_rows)),
         columns=_record_columns(columns),
+        partial=tuple(sorted(lacking)),
         rejected=rejected * len(salts),
     )
 

@@ -30,11 +30,15 @@ class Outcome:
 def compare(
     jobs: Mapping[str, config.Job], methods: Mapping[str, config.Project], output: str
 ) -> list[Outcome]:
-    """Run every method on every job under `output`; what methods have in common is done once."""
+    """Run every method on every job under `output`; what methods have in common is done once.
+
+    Raises JobError as `pipeline.project` does, and for gold that cannot be read before the first run.
+    """
     outcomes = []
+    golds = {name: _gold(job) for name, job in jobs.items()}
     with pipeline.session():
         for name, job in jobs.items():
-            gold = _gold(job)
+            gold = golds[name]
             for method, project in methods.items():
                 folder = str(Path(output) / name)
                 chosen = job.model_copy(update={"project": project, "output": folder})

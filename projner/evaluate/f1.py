@@ -114,6 +114,8 @@ def read_labelled(
     if runs.is_run(location):
         name, pairs = _run_rows(location, language)
     else:
+        if not Path(location).is_file():
+            raise JobError(f"{location}: no such file; give a CoNLL file, or the folder of a run")
         name, pairs = Path(location).name, _file_rows(location)
     chosen = list(pairs)[skip : None if limit is None else skip + limit]
     return Labelled(name, [tokens for tokens, _ in chosen], [tags for _, tags in chosen])

@@ -20,8 +20,6 @@ from projner.stage import Stage
 from projner.subwords import SubWords
 from projner.windows import cover_all
 
-PROBABILITIES = pa.list_(pa.list_(pa.float16()))
-"""A row of tag probabilities for each word."""
 CPU_TOKENS = 1024
 """A micro-batch that stays in a CPU's caches; larger ones are slower."""
 GPU_TOKENS = 16_384

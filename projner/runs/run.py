@@ -63,10 +63,15 @@ class Run:
     def begin(self, settings: dict[str, Any]) -> None:
         """Make the folder and write its settings; the same settings may be there already.
 
-        Raises JobError when the folder holds a run made with other settings.
+        Raises JobError when the folder holds a run made with other settings, or cannot be made.
         """
-        for name in ("data", "index", "snapshots", "steps"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        try:
+            for name in ("data", "index", "snapshots", "steps"):
+                (self.folder / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise JobError(
+                f"{self.folder}: cannot be made: {error.strerror}; give another --output"
+            ) from None
         path = self.folder / "job.yaml"
         if path.exists():
             stored = yaml.safe_load(path.read_text(encoding="utf-8"))

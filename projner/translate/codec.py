@@ -1,0 +1,138 @@
+"""Text to sub-words and back, and languages to the codes that a model has for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from projner import checkpoints, languages
+from projner.errors import JobError
+from projner.languages import Language
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_OTHER_NAMES = {"no": "nob_Latn", "ns": "nso_Latn"}
+"""Codes of M2M-100 that are no codes of one language."""
+
+
+class Codec:
+    """The tokenizer of a model that translates between languages with codes.
+
+    Raises JobError if it cannot be loaded, or has no codes.
+    """
+
+    longest: int
+    """Sub-words that the tokenizer believes the model to read."""
+    pad: int
+    end: int
+
+    def __init__(self, model: str, revision: str | None = None) -> None:
+        self._tokenizer: Any = _load(model, revision)
+        self._codes = _codes(self._tokenizer)
+        if not self._codes:
+            raise JobError(
+                f"{model}: its tokenizer has no language codes; choose an NLLB-200 or M2M-100 model"
+            )
+        self.longest = self._tokenizer.model_max_length
+        self.pad, self.end = self._tokenizer.pad_token_id, self._tokenizer.eos_token_id
+        self._special = set(self._tokenizer.all_special_ids) | {n for _, n in self._codes.values()}
+        if self._tokenizer.is_fast:
+            backend = self._tokenizer.backend_tokenizer
+            backend.no_truncation()
+            backend.no_padding()
+            # What looks like a special token in a text is text.
+            backend.encode_special_tokens = True
+
+    def knows(self, language: Language) -> bool:
+        """Whether the model has a code for a language in its script."""
+        return language.code in self._codes
+
+    def token(self, language: Language) -> int:
+        """The id that stands for a language at the beginning of a translation."""
+        return self._codes[language.code][1]
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """The sub-words of each text, no special ones among them."""
+        clean = [" ".join(text.split()) for text in texts]
+        if self._tokenizer.is_fast:
+            backend = self._tokenizer.backend_tokenizer
+            encodings = backend.encode_batch_fast(clean, add_special_tokens=False)
+            return [encoding.ids for encoding in encodings]
+        if not clean:
+            return []
+        ids: list[list[int]] = self._tokenizer(
+            clean, add_special_tokens=False, split_special_tokens=True, verbose=False
+        )["input_ids"]
+        return ids
+
+    def frame(self, ids: list[int], language: Language) -> list[int]:
+        """The sub-words of a text as the model reads them, with its language and its end."""
+        prefix, suffix = self._frame(self._codes[language.code][0])
+        return [*prefix, *ids, *suffix]
+
+    def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """The text of each row of sub-words."""
+        plain = [[n for n in row if n not in self._special] for row in rows]
+        if self._tokenizer.is_fast:
+            texts = self._tokenizer.backend_tokenizer.decode_batch(plain, skip_special_tokens=True)
+        else:
+            texts = [
+                self._tokenizer.decode(row, clean_up_tokenization_spaces=False) for row in plain
+            ]
+        return [text.strip() for text in texts]
+
+    @lru_cache(maxsize=None)  # noqa: B019 - one codec lives as long as its process
+    def _frame(self, code: str) -> tuple[list[int], list[int]]:
+        self._tokenizer.src_lang = code
+        return list(self._tokenizer.prefix_tokens), list(self._tokenizer.suffix_tokens)
+
+
+def _load(model: str, revision: str | None) -> PreTrainedTokenizerBase:
+    folder = Path(model).expanduser()
+    place = str(folder) if folder.is_dir() else model
+    try:
+        tokenizer = checkpoints.library().AutoTokenizer.from_pretrained(
+            place, revision=revision, trust_remote_code=False
+        )
+    except JobError:
+        raise
+    # The tokenizers have exceptions of their own for broken files.
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise JobError(f"{model}: its tokenizer cannot be loaded: {lines[0]}") from error
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise JobError(
+            f"{model}: its tokenizer has no vocabulary; add the missing file (tokenizer.json)"
+        )
+    return tokenizer
+
+
+def _codes(tokenizer: Any) -> dict[str, tuple[str, int]]:
+    """By FLORES-200 code: the tokenizer's own code of the language, and that code's id."""
+    if hasattr(tokenizer, "lang_code_to_id"):
+        given = dict(tokenizer.lang_code_to_id)
+    elif hasattr(tokenizer, "src_lang"):
+        given = tokenizer.get_added_vocab()
+    else:
+        return {}
+    found: dict[str, tuple[str, int]] = {}
+    # Exact names first: NLLB-200 has more than one language that others call by one code.
+    for exact in (True, False):
+        for code, number in given.items():
+            language = _language(code)
+            if language and (language.code == code) == exact:
+                found.setdefault(language.code, (code, number))
+    return found
+
+
+def _language(code: str) -> Language | None:
+    """The language of a model's code: `swh_Latn` (NLLB-200), `sw` (M2M-100), `sw_KE` (mBART-50)."""
+    name = code[:2] if re.fullmatch("[a-z]{2}_[A-Z]{2}", code) else code
+    try:
+        return languages.find(_OTHER_NAMES.get(name, name))
+    except JobError:
+        return None

@@ -1,0 +1,178 @@
+"""What a translation engine is, and what the engines for models with language codes share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from projner import devices
+from projner.batching import Padding, pack
+from projner.config import Translate
+from projner.languages import Language
+from projner.translate import checks
+from projner.translate.codec import Codec
+
+CPU_TOKENS = 1024
+GPU_TOKENS = 8192
+TOKENS_A_ROW = 16
+"""A micro-batch has at most one row for so many sub-words of its budget: the scores of the whole
+vocabulary, which every row needs at every step, are what fills a GPU when rows are short."""
+
+
+class Translation(NamedTuple):
+    """A text and what is wrong with it, if anything."""
+
+    text: str
+    flaw: str | None
+
+
+class Engine(Protocol):
+    """A translation model, loaded onto its device. Lists have one item per text."""
+
+    limit: int
+    """Sub-words of the longest text that it reads."""
+    padding: Padding
+    """What it has read so far."""
+
+    def knows(self, language: Language) -> bool:
+        """Whether it can translate from and into a language."""
+        ...
+
+    def lengths(self, texts: Sequence[str]) -> np.ndarray:
+        """Sub-words of each text."""
+        ...
+
+    def translate(
+        self, texts: Sequence[str], sources: Sequence[Language], targets: Sequence[Language]
+    ) -> list[Translation]:
+        """Translations of texts that are no longer than `limit`, from and into known languages."""
+        ...
+
+    def score(
+        self,
+        texts: Sequence[str],
+        translations: Sequence[str],
+        sources: Sequence[Language],
+        targets: Sequence[Language],
+    ) -> np.ndarray:
+        """How likely each translation is: the mean log-probability of its sub-words and its end."""
+        ...
+
+
+class CodeEngine(ABC):
+    """An engine for an encoder-decoder that begins a translation with a language's code."""
+
+    def __init__(self, config: Translate, codec: Codec, positions: int, device: str) -> None:
+        """Args:
+        config: how to decode.
+        codec: the model's.
+        positions: sub-words, special ones included, that the model reads and writes.
+        device: what it runs on.
+        """
+        self.config = config
+        self.codec = codec
+        # On either side of the model: a language and an end.
+        self.limit = min(positions, codec.longest) - 2
+        self.padding = Padding()
+        self._budget = config.batch_tokens or (CPU_TOKENS if device == "cpu" else GPU_TOKENS)
+
+    def knows(self, language: Language) -> bool:
+        return self.codec.knows(language)
+
+    def lengths(self, texts: Sequence[str]) -> np.ndarray:
+        return _lengths(self.codec.encode(texts))
+
+    def translate(
+        self, texts: Sequence[str], sources: Sequence[Language], targets: Sequence[Language]
+    ) -> list[Translation]:
+        config, codec = self.config, self.codec
+        ids = codec.encode(texts)
+        caps = [checks.cap(len(row), config.max_length_ratio, self.limit) for row in ids]
+
+        def begin(rows: np.ndarray) -> Callable[[], list[list[int]]]:
+            return self._begin(
+                [codec.frame(ids[row], sources[row]) for row in rows],
+                [codec.token(targets[row]) for row in rows],
+                max(caps[row] for row in rows),
+            )
+
+        made: list[list[int]] = [[] for _ in ids]
+        for rows, answers in self._in_batches(_lengths(ids) + 2, begin):
+            for row, answer in zip(rows, answers, strict=True):
+                made[row] = answer
+        written = [row[:-1] if row[-1:] == [codec.end] else row for row in made]
+        flaws = [
+            checks.flaw(
+                np.array(text),
+                np.array(translation),
+                ended=len(translation) < len(whole),
+                cap=cap,
+                min_ratio=config.min_length_ratio,
+            )
+            for text, translation, whole, cap in zip(ids, written, made, caps, strict=True)
+        ]
+        return [*map(Translation, codec.decode(written), flaws)]
+
+    def score(
+        self,
+        texts: Sequence[str],
+        translations: Sequence[str],
+        sources: Sequence[Language],
+        targets: Sequence[Language],
+    ) -> np.ndarray:
+        codec = self.codec
+        ids, given = codec.encode(texts), codec.encode(translations)
+
+        def begin(rows: np.ndarray) -> Callable[[], list[float]]:
+            return self._begin_scores(
+                [codec.frame(ids[row], sources[row]) for row in rows],
+                [[codec.token(targets[row]), *given[row]] for row in rows],
+            )
+
+        scores = np.zeros(len(ids), np.float32)
+        for rows, answers in self._in_batches(_lengths(ids) + _lengths(given) + 3, begin):
+            scores[rows] = answers
+        return scores
+
+    def _in_batches(
+        self, lengths: np.ndarray, begin: Callable[[np.ndarray], Callable[[], list]]
+    ) -> list[tuple[np.ndarray, list]]:
+        """What `begin` promises for micro-batches of all rows, all begun before any is waited for."""
+        most = max(1, self._budget // TOKENS_A_ROW)
+        begun = [(rows, begin(rows)) for rows in pack(lengths, self._budget, most)]
+        done = []
+        for batch, finish in begun:
+
+            def run(
+                rows: np.ndarray,
+                batch: np.ndarray = batch,
+                finish: Callable[[], list] = finish,
+            ) -> list:
+                return finish() if rows is batch else begin(rows)()
+
+            done += devices.halving(run, batch)
+        for rows, _ in done:
+            self.padding.add(lengths[rows])
+        return done
+
+    @abstractmethod
+    def _begin(
+        self, texts: list[list[int]], languages: list[int], cap: int
+    ) -> Callable[[], list[list[int]]]:
+        """Begin to translate framed texts; the result waits and gives the sub-words of each.
+
+        These are without the language, with the end if there is one, and at most `cap` without it.
+        """
+
+    @abstractmethod
+    def _begin_scores(
+        self, texts: list[list[int]], translations: list[list[int]]
+    ) -> Callable[[], list[float]]:
+        """Begin to score translations, each of which begins with its language."""
+
+
+def _lengths(rows: Sequence[Sequence[int]]) -> np.ndarray:
+    return np.fromiter(map(len, rows), np.int64, len(rows))

@@ -1,0 +1,190 @@
+"""The stage that translates one side's text into the other side's language."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from projner import checkpoints, languages, record, stage
+from projner.config import Translate
+from projner.errors import JobError
+from projner.languages import Language
+from projner.record import Status
+from projner.stage import Stage
+from projner.translate import ctranslate2, sentences, transformers
+from projner.translate.engine import Engine, Translation
+from projner.words import words
+
+_ENGINES = {
+    "ctranslate2": (ctranslate2.resolve, ctranslate2.CTranslate2),
+    "transformers": (transformers.resolve, transformers.Transformers),
+}
+_UNSPACED_SCRIPTS = {"Hans", "Hant", "Jpan"}
+_OTHER: dict[str, Literal["source", "target"]] = {"source": "target", "target": "source"}
+
+
+def resolve(config: Translate) -> Translate:
+    """`config` with this machine's device and precision in place of `auto`.
+
+    Results depend on the precision, so a run settles it once, where its models will run.
+
+    Raises JobError for what the engine cannot do here.
+    """
+    return _ENGINES[config.engine][0](config)
+
+
+def load(config: Translate, cpus: float | None = None) -> Engine:
+    """The engine of `config`, with its model.
+
+    `cpus` is how many CPUs this process may use.
+
+    Raises JobError if it cannot be loaded.
+    """
+    return _ENGINES[config.engine][1](resolve(config), cpus)
+
+
+class Translator(Stage):
+    """Text and words of one side, translated from the other side's text.
+
+    Translate-test translates from the target, translate-train from the source. A translation that
+    is empty, endless, repetitive or far too short gives its row the status `translation_failed`; the
+    row keeps it, so that it can be looked at.
+    """
+
+    name: ClassVar[str] = "translate"
+
+    def __init__(
+        self,
+        config: Translate,
+        from_side: Literal["source", "target"],
+        *,
+        languages: Iterable[str] = (),
+        cpus: float | None = None,
+    ) -> None:
+        """A translator from `from_side` to the other.
+
+        Args:
+            config: which model, and how it decodes.
+            from_side: the side that is translated.
+            languages: FLORES-200 codes that the model must know, or `setup` refuses it.
+            cpus: how many CPUs this process may use; as many as there are by default.
+        """
+        self.config = config
+        self.from_side = from_side
+        self._languages = tuple(languages)
+        self._cpus = cpus
+        to_side = _OTHER[from_side]
+        self.inputs = (f"{from_side}_text", f"{from_side}_lang", f"{to_side}_lang")
+        self.outputs = (f"{to_side}_text", f"{to_side}_tokens")
+
+    def settings(self) -> dict[str, Any]:
+        """As in `Stage`. Resolves `auto` on this machine if nobody has; see `resolve`."""
+        resources = {"batch_tokens", "device", "allow_pickle"}
+        settings = resolve(self.config).model_dump(mode="json", exclude=resources)
+        settings["model"] = checkpoints.identity(self.config.model)
+        return {**settings, "inputs": self.inputs, "outputs": self.outputs}
+
+    def setup(self) -> None:
+        self._engine = load(self.config, self._cpus)
+        self._sentences = 0
+        self._seconds = 0.0
+        for code in self._languages:
+            if not self._engine.knows(languages.find(code)):
+                raise JobError(
+                    f"{self.config.model}: does not know {code}; choose a model that does, or leave "
+                    "the language out"
+                )
+
+    def counters(self) -> Mapping[str, float]:
+        return {
+            "sentences": self._sentences,
+            "tokens": self._engine.padding.tokens,
+            "padding": self._engine.padding.padding,
+            "seconds": self._seconds,
+        }
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        started = time.perf_counter()
+        texts, given, wanted = (table[name].to_pylist() for name in self.inputs)
+        sources, targets = ([languages.find(code) for code in column] for column in (given, wanted))
+        rows = self._translate([text or "" for text in texts], sources, targets)
+
+        text_column, tokens_column = self.outputs
+        table = record.with_column(table, text_column, [row.text for row in rows])
+        table = record.with_column(table, tokens_column, [row.tokens for row in rows])
+        for status in (Status.EMPTY, Status.TOO_LONG, Status.TRANSLATION_FAILED):
+            chosen = np.array([row.status is status for row in rows], bool)
+            details = [row.detail or "" for row in rows if row.status is status]
+            table = stage.with_status(table, chosen, status, details)
+        self._sentences += table.num_rows
+        self._seconds += time.perf_counter() - started
+        return table
+
+    def _translate(
+        self, texts: list[str], sources: list[Language], targets: list[Language]
+    ) -> list[Row]:
+        parts = self._split(texts)
+        rows = [*map(self._refuse, texts, parts, sources, targets)]
+        asked = [
+            (part, sources[n], targets[n])
+            for n, row in enumerate(rows)
+            if row.status is Status.OK
+            for part in parts[n]
+        ]
+        made = iter(self._engine.translate(*zip(*asked, strict=True)) if asked else [])
+        return [
+            _joined([next(made) for _ in parts[n]], targets[n]) if row.status is Status.OK else row
+            for n, row in enumerate(rows)
+        ]
+
+    def _split(self, texts: list[str]) -> list[list[str]]:
+        """Each text in the parts that are translated one by one."""
+        if self.config.split_over is None:
+            return [[text] for text in texts]
+        long = self._engine.lengths(texts) > self.config.split_over
+        return [
+            sentences.split(text) if split else [text]
+            for text, split in zip(texts, long, strict=True)
+        ]
+
+    def _refuse(self, text: str, parts: list[str], source: Language, target: Language) -> Row:
+        """Why a text cannot be translated, or a row that is `ok`."""
+        engine = self._engine
+        for language in (source, target):
+            if not engine.knows(language):
+                detail = f"the model does not know {language.code}"
+                return Row(None, None, Status.TRANSLATION_FAILED, detail)
+        longest = int(engine.lengths(parts).max(initial=0))
+        if not longest:
+            return Row(None, None, Status.EMPTY, "there is nothing to translate")
+        if longest > engine.limit:
+            detail = f"a sentence of {longest} sub-words; the model reads {engine.limit}"
+            return Row(None, None, Status.TOO_LONG, detail)
+        return Row(None, None, Status.OK, None)
+
+
+class Row(NamedTuple):
+    """What becomes of a row."""
+
+    text: str | None
+    tokens: list[str] | None
+    status: Status
+    detail: str | None
+
+
+def _joined(parts: list[Translation], language: Language) -> Row:
+    """A row of the translations of a text's sentences."""
+    space = "" if language.script in _UNSPACED_SCRIPTS else " "
+    text = space.join(part.text for part in parts if part.text)
+    tokens = words(text, language)
+    flaws = [part.flaw for part in parts if part.flaw]
+    if not tokens and not flaws:
+        flaws = ["the translation has no words"]
+    if flaws:
+        of = f" (in one of {len(parts)} sentences)" if len(parts) > 1 else ""
+        return Row(text, tokens, Status.TRANSLATION_FAILED, flaws[0] + of)
+    return Row(text, tokens, Status.OK, None)
