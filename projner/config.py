@@ -331,6 +331,7 @@ class Job(Section):
     """A whole job file."""
 
     corpus: Corpus
+    translate: Translate | None = None
     label: Label | None = None
     align: tuple[Align, ...] = ()
     project: Project = Project()

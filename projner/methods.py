@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -38,19 +38,12 @@ class Segment:
     name: str
     stages: tuple[Stage, ...]
     settings: dict[str, Any]
+    signature: str
+    """One line that says how the run's rows were made, from the corpus on."""
 
     @property
     def fingerprint(self) -> str:
         return config.fingerprint(self.settings)
-
-    @property
-    def signature(self) -> str:
-        """One line that says how the run's rows were made."""
-        parts = [f"schema:{record.SCHEMA_VERSION}"]
-        for name, settings in self.settings["stages"]:
-            chosen = ",".join(f"{key}={value}" for key, value in settings.items())
-            parts.append(f"{name}:{chosen}")
-        return "|".join(parts)
 
 
 def chain(job: config.Job, given: Collection[str], partial: Collection[str] = ()) -> list[Segment]:
@@ -62,7 +55,7 @@ def chain(job: config.Job, given: Collection[str], partial: Collection[str] = ()
     """
     whole = set(given) - set(partial)
     groups: list[list[Stage]] = [[]]
-    for step in preparation(job):
+    for step in preparation(job, given):
         if whole.issuperset(step.outputs):
             continue
         if step.learns and groups[-1]:
@@ -73,20 +66,31 @@ def chain(job: config.Job, given: Collection[str], partial: Collection[str] = ()
     projection = projection_stages(job.project)
     segments: list[Segment] = []
     for group in [*filter(None, groups), projection]:
+        described = [(f"{step.name}.{step.version}", step.settings()) for step in group]
         settings = {
             "schema": record.SCHEMA_VERSION,
             "corpus": job.corpus.model_dump(mode="json", exclude={"root"}, exclude_defaults=True),
-            "stages": [[f"{step.name}.{step.version}", step.settings()] for step in group],
+            "stages": [list(each) for each in described],
             "parent": segments[-1].fingerprint if segments else None,
         }
         name = "project" if group is projection else "+".join(step.name for step in group)
-        segments.append(Segment(name, tuple(group), settings))
+        before = segments[-1].signature if segments else f"schema:{record.SCHEMA_VERSION}"
+        signature = "|".join([before, *(_signed(*each) for each in described)])
+        segments.append(Segment(name, tuple(group), settings, signature))
     return segments
 
 
-def preparation(job: config.Job) -> list[Stage]:
+def preparation(job: config.Job, given: Collection[str]) -> list[Stage]:
     """The stages that make what projection needs, in order, as far as the job names them."""
     steps: list[Stage] = []
+    if job.translate is not None:
+        from projner.translate.stage import Translator
+
+        # Translate-test starts from the target side; everything else from the source side.
+        from_side: Literal["source", "target"] = "source" if "source_text" in given else "target"
+        to_side = ("source", "target")[from_side == "source"]
+        wanted = (job.corpus.source_lang,) if to_side == "source" else job.corpus.target_lang
+        steps.append(Translator(job.translate, from_side, languages=wanted))
     if job.label is not None:
         from projner.label.stage import Labeller
 
@@ -185,6 +189,10 @@ def named(name: str) -> config.Project:
     return NAMED[name]
 
 
+def _signed(stage_name: str, settings: dict[str, Any]) -> str:
+    return f"{stage_name}:" + ",".join(f"{key}={value}" for key, value in settings.items())
+
+
 def _aligner(section: Any) -> Stage:
     if isinstance(section, config.Surface):
         return SurfaceAligner(section.min_similarity)
@@ -199,9 +207,13 @@ def _aligner(section: Any) -> Stage:
 
 def _check(present: set[str]) -> None:
     for column, what, mend in (
-        ("source_tokens", "no source side", "give a parallel corpus"),
-        ("target_tokens", "no target side", "give a parallel corpus"),
-        ("source_entities", "no labels on its source side", "give the source side as CoNLL"),
+        ("source_tokens", "no source side", "give corpus.source, or a model under `translate`"),
+        ("target_tokens", "no target side", "give corpus.target, or a model under `translate`"),
+        (
+            "source_entities",
+            "no labels on its source side",
+            "give that side as CoNLL, or a tagger under `label`",
+        ),
         ("links", "no word links", "give corpus.links, or name an aligner under `align`"),
     ):
         if column not in present:

@@ -39,8 +39,11 @@ from projner.stage import Stage
 
 log = logging.getLogger(__name__)
 
-BLOCKS_PER_ACTOR = 4
-"""Blocks that each actor of a pool should get, so that none idles while another has two left."""
+BLOCKS_PER_WORKER = 4
+"""Blocks that each actor of a pool, or each CPU, should get, so that none idles while another has two
+left."""
+LEAST_ROWS = 100
+"""Rows of a block in a corpus too small to be worth sharing out."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def project(job: config.Job) -> Result:
     computed = 0
     parent: tuple[Run, Snapshot] | None = None
     with ExitStack() as joined, _explained():
-        for segment in chain:
+        for segment in _chain(job, index):
             began = time.perf_counter()
             run = Run(Path(job.output).absolute() / "runs" / segment.fingerprint)
             todo = _missing(run, index)
@@ -140,6 +143,17 @@ def _missing(run: Run, index: corpora.Index) -> np.ndarray:
     return ~np.isin(index.ids, run.done())
 
 
+def _chain(job: config.Job, index: corpora.Index) -> list[Segment]:
+    """The job's segments, settled where models will run: what `auto` means depends on the machine."""
+    sections = [job.translate, job.label, *job.align]
+    if not any(hasattr(section, "device") for section in sections):
+        return methods.chain(job, index.columns, index.partial)
+    gpus = min(1, ray.cluster_resources().get("GPU", 0))
+    chain = ray.remote(num_cpus=0, num_gpus=gpus)(methods.chain)
+    segments: list[Segment] = ray.get(chain.remote(job, index.columns, index.partial))
+    return segments
+
+
 def _compute(
     job: config.Job,
     segment: Segment,
@@ -152,10 +166,10 @@ def _compute(
     pools = {step.room: getattr(job.resources, step.room) for step in segment.stages if step.room}
     cluster = ray.cluster_resources()
     placed = placement.place(pools, cluster.get("CPU", 0), cluster.get("GPU", 0)) if pools else {}
-    rows = job.resources.shard_rows
+    workers, most = cluster.get("CPU", 1), job.resources.shard_rows
     if placed:
-        actors = max(each.largest for each in placed.values())
-        rows = min(job.resources.batch_rows, -(-len(index.ids) // (actors * BLOCKS_PER_ACTOR)))
+        workers, most = max(each.largest for each in placed.values()), job.resources.batch_rows
+    rows = min(most, max(LEAST_ROWS, int(todo.sum() / (workers * BLOCKS_PER_WORKER))))
 
     def reads(wanted: np.ndarray) -> list[Read]:
         if parent:

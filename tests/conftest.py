@@ -2,11 +2,79 @@
 
 from __future__ import annotations
 
+import logging
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
+import yaml
+from hypothesis import settings
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+from projner.tags import Span, to_tags
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+
+# A test that fails because the machine is busy says nothing about the code.
+settings.register_profile("projner", deadline=None)
+settings.load_profile("projner")
+
+
+class Pair(NamedTuple):
+    """A sentence with its entities in brackets, its translation, and Pharaoh links."""
+
+    source: str
+    target: str
+    links: str
+
+
+PAIRS = (
+    Pair("[PER Ada] met [LOC Rome] .", "[PER Ada] alikutana [LOC Roma] .", "0-0 1-1 2-2 3-3"),
+    Pair("It rained .", "Mvua ilinyesha .", "1-0 1-1 2-2"),
+    Pair(
+        "[PER Wangari Maathai] was born in [LOC Nyeri] .",
+        "[PER Wangari Maathai] alizaliwa [LOC Nyeri] .",
+        "0-0 1-1 3-2 5-3 6-4",
+    ),
+    Pair(
+        "The [ORG Bank of Kenya] rose .",
+        "[ORG Benki ya Kenya] ilipanda .",
+        "1-0 3-2 4-3 5-4",
+    ),
+    # Gold files have such repetitions, and every one comes out.
+    Pair("[PER Ada] met [LOC Rome] .", "[PER Ada] alikutana [LOC Roma] .", "0-0 1-1 2-2 3-3"),
+)
+"""Pairs whose targets are labelled as the default method labels them."""
+
+
+def labelled(text: str) -> tuple[list[str], list[Span]]:
+    """The words and the spans of a sentence like `[PER Ada Lovelace] met [LOC Rome] .`"""
+    tokens: list[str] = []
+    spans: list[Span] = []
+    for label, inside, word in re.findall(r"\[(\S+) ([^]]+)\]|(\S+)", text):
+        words = inside.split() if label else [word]
+        if label:
+            spans.append(Span(len(tokens), len(tokens) + len(words), label))
+        tokens += words
+    return tokens, spans
+
+
+def conll(sentences: Sequence[str]) -> str:
+    """Sentences like those that `labelled` takes as the text of a CoNLL file, tagged in IOB2."""
+    blocks = []
+    for sentence in sentences:
+        tokens, spans = labelled(sentence)
+        tags = to_tags(spans, len(tokens))
+        rows = zip(tokens, tags, strict=True)
+        blocks.append("".join(f"{token} {tag}\n" for token, tag in rows) + "\n")
+    return "".join(blocks)
+
+
+def plain(sentence: str) -> str:
+    """A sentence like those that `labelled` takes, without its labels."""
+    return " ".join(labelled(sentence)[0])
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +83,68 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the developers' data folder (../shared/data), which is not here")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[str]:
+    """The address of one local Ray, of two CPUs, that this process has joined."""
+    import ray
+
+    ray.init(
+        "local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+    yield ray.get_runtime_context().gcs_address
+    ray.shutdown()
+
+
+@pytest.fixture
+def bitext(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Writes a corpus: `bitext(PAIRS, target="conll", **settings_of_corpus)` gives the job.
+
+    In `corpus/` are `source.conll`, `target.txt` or `target.conll`, and `links.pharaoh`; runs go to
+    `out/`.
+    """
+
+    def write(
+        pairs: Sequence[Pair] = PAIRS, target: str = "text", **settings: Any
+    ) -> dict[str, Any]:
+        folder = tmp_path / "corpus"
+        folder.mkdir(exist_ok=True)
+        targets = [pair.target for pair in pairs]
+        name = "target.conll" if target == "conll" else "target.txt"
+        lines = "".join(f"{plain(text)}\n" for text in targets)
+        contents = {
+            "source.conll": conll([pair.source for pair in pairs]),
+            name: conll(targets) if target == "conll" else lines,
+            "links.pharaoh": "".join(f"{pair.links}\n" for pair in pairs),
+        }
+        for file, content in contents.items():
+            (folder / file).write_text(content, encoding="utf-8")
+        corpus = {
+            "format": "bitext",
+            "source": "source.conll",
+            "target": name,
+            "links": "links.pharaoh",
+            "root": str(folder),
+            "source_lang": "eng_Latn",
+            "target_lang": "swh_Latn",
+        }
+        return {"corpus": corpus | settings, "output": str(tmp_path / "out")}
+
+    return write
+
+
+@pytest.fixture
+def job_file(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a job file: `job_file(job, name="job")` gives its path."""
+
+    def write(job: dict[str, Any], name: str = "job") -> Path:
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(job), encoding="utf-8")
+        return path
+
+    return write

@@ -59,11 +59,15 @@ class Rows(NamedTuple):
 
 
 class Words(NamedTuple):
-    """`scores.Forms` of distinct words: letters float64, case int8, script int32 (0: none)."""
+    """`scores.Forms` of distinct words: letters float64, case int8, script int32.
+
+    Scripts are numbered by name, from 1 on and below `scripts`; 0 is none.
+    """
 
     letters: Array
     case: Array
     script: Array
+    scripts: int
 
 
 class Found(NamedTuple):
@@ -111,6 +115,7 @@ def words(distinct: Sequence[str]) -> Words:
         np.array([letters for letters, *_ in known], np.float64),
         np.array([case for _, case, _ in known], np.int8),
         np.array([code[script] for *_, script in known], np.int32),
+        len(names),
     )
 
 
@@ -147,37 +152,34 @@ def _match(table: Rows, known: Words, score: int, max_words: int, weights: Any) 
             continue
         links = _of_row(table.links, table.link_offsets, row)
         surface = _of_row(table.surface, table.surface_offsets, row)
-        similarities = _of_row(table.similarities, table.surface_offsets, row)
         n_source = table.source_offsets[row + 1] - table.source_offsets[row]
         n_target = table.target_offsets[row + 1] - table.target_offsets[row]
         _check(entities, links, surface, n_source, n_target)
         starts, ends = _candidates(entities, links, surface, n_target, max_words)
         scored = np.zeros((len(entities), len(starts)))
         if score == _EVIDENCE:
+            similarities = _of_row(table.similarities, table.surface_offsets, row)
             source = _of_row(table.source, table.source_offsets, row)
             target = _of_row(table.target, table.target_offsets, row)
-            evidence = _evidence_table(links, surface, similarities, n_source, n_target, weights[0])
             _evidence(
-                entities, evidence, surface, similarities, known, source, target,
+                entities, links, surface, similarities, known, source, target,
                 starts, ends, weights, scored,
             )  # fmt: skip
         else:
-            linked = _replaced_table(links, surface, n_source, n_target)
+            linked = _replaced(links, surface, n_source, n_target)
             if score == _ALIGN:
                 _align(entities, linked, starts, ends, scored)
             else:
                 _align_gap(entities, linked, starts, ends, scored)
-        quantised = np.rint(scored * SCALE).astype(np.int64)
-        chosen = np.full(len(entities), -1)
-        margins = np.zeros(len(entities), np.int64)
-        if not _solve(quantised, starts, ends, chosen, margins):
+        chosen, margins = np.empty(len(entities), np.int64), np.zeros(len(entities), np.int64)
+        if not _solve(_quantised(scored), starts, ends, n_target, chosen, margins):
             left[row] = True
             continue
-        starting = np.full(n_target, -1)
+        entity_at = np.full(n_target, -1)
         for entity, column in enumerate(chosen):
             if column >= 0:
-                starting[starts[column]] = entity
-        for entity in starting:
+                entity_at[starts[column]] = entity
+        for entity in entity_at:
             if entity >= 0:
                 column = chosen[entity]
                 row_of[filled], entity_of[filled] = row, entity
@@ -207,6 +209,15 @@ def _check(entities: Array, links: Array, surface: Array, n_source: int, n_targe
                 raise IndexError("a link is outside its sentences")
 
 
+@compiled
+def _quantised(scored: Array) -> Array:
+    quantised = np.empty(scored.shape, np.int64)
+    for entity in range(scored.shape[0]):
+        for column in range(scored.shape[1]):
+            quantised[entity, column] = np.rint(scored[entity, column] * SCALE)
+    return quantised
+
+
 # Candidates and scores
 
 
@@ -214,50 +225,43 @@ def _check(entities: Array, links: Array, surface: Array, n_source: int, n_targe
 def _candidates(
     entities: Array, links: Array, surface: Array, n_target: int, max_words: int
 ) -> tuple[Array, Array]:
-    """`candidates.linked`: starts and ends."""
-    reached = np.zeros(n_target, np.int64)
+    """Starts and ends of `candidates.linked`."""
+    reaching = np.zeros(n_target, np.int64)
     for entity, (start, end) in enumerate(entities):
         for pairs in (links, surface):
             for source, target in pairs:
                 if start <= source < end:
-                    reached[target] |= 1 << entity
-    edges = np.flatnonzero(reached)
-    starts = np.empty(len(edges) * min(len(edges), max_words), np.int64)
-    ends = np.empty_like(starts)
+                    reaching[target] |= 1 << entity
+    words = np.empty(n_target, np.int64)
+    reached = 0
+    for word in range(n_target):
+        if reaching[word]:
+            words[reached] = word
+            reached += 1
+    starts = np.empty(reached * min(reached, max_words), np.int64)
+    ends = np.empty(len(starts), np.int64)
     count = 0
-    for index, first in enumerate(edges):
-        for last in edges[index:]:
-            if last - first >= max_words:
+    for index in range(reached):
+        for last in words[index:reached]:
+            if last - words[index] >= max_words:
                 break
-            if reached[first] & reached[last]:
-                starts[count], ends[count] = first, last + 1
+            if reaching[words[index]] & reaching[last]:
+                starts[count], ends[count] = words[index], last + 1
                 count += 1
     return starts[:count], ends[:count]
 
 
 @compiled
-def _replaced_table(links: Array, surface: Array, n_source: int, n_target: int) -> Array:
-    """1 where `scores.replace_links` leaves a link."""
+def _replaced(links: Array, surface: Array, n_source: int, n_target: int) -> Array:
+    """`scores.replace_links` as a table of source by target words: 1 where they are linked."""
     table = np.zeros((n_source, n_target))
     for source, target in links:
         table[source, target] = 1
     for source, _ in surface:
-        table[source] = 0
+        for target in range(n_target):
+            table[source, target] = 0
     for source, target in surface:
         table[source, target] = 1
-    return table
-
-
-@compiled
-def _evidence_table(
-    links: Array, surface: Array, similarities: Array, n_source: int, n_target: int, weight: float
-) -> Array:
-    """The e(i, j) of `scores.evidence`."""
-    table = np.zeros((n_source, n_target))
-    for source, target in links:
-        table[source, target] = 1
-    for index, (source, target) in enumerate(surface):
-        table[source, target] += weight * similarities[index]
     return table
 
 
@@ -272,153 +276,196 @@ def _received(table: Array, start: int, end: int) -> Array:
 
 
 @compiled
-def _running(values: Array) -> Array:
-    """Sums of the values before each place: the sum over a span is the difference of two."""
-    sums = np.zeros(len(values) + 1)
-    for index, value in enumerate(values):
-        sums[index + 1] = sums[index] + value
-    return sums
-
-
-@compiled
 def _align(entities: Array, table: Array, starts: Array, ends: Array, scored: Array) -> None:
+    links = word = 0
     for entity, (start, end) in enumerate(entities):
-        links = _running(_received(table, start, end))
-        for column, (first, stop) in enumerate(zip(starts, ends)):  # noqa: B905
-            both = end - start + stop - first
-            scored[entity, column] = 2 * (links[stop] - links[first]) / both
+        own = _received(table, start, end)
+        for column in range(len(starts)):
+            if column == 0 or starts[column] > starts[column - 1]:
+                links, word = 0, starts[column]
+            while word < ends[column]:
+                links += int(own[word])
+                word += 1
+            both = end - start + ends[column] - starts[column]
+            scored[entity, column] = 2 * links / both
 
 
 @compiled
 def _align_gap(entities: Array, table: Array, starts: Array, ends: Array, scored: Array) -> None:
-    linked = _received(table, 0, len(table)) > 0
-    unlinked = _running(~linked)
+    linked = _received(table, 0, len(table))
+    held = elsewhere = unlinked = word = 0
     for entity, (start, end) in enumerate(entities):
-        own = _received(table, start, end) > 0
-        mine, others = _running(own), _running(linked & ~own)
-        for column, (first, stop) in enumerate(zip(starts, ends)):  # noqa: B905
-            if own[first] and own[stop - 1]:
-                held = mine[stop] - mine[first]
-                elsewhere = others[stop] - others[first]
-                recall = held / mine[-1]
-                purity = held / (
-                    held + 0.5 * elsewhere + 0.1 * (unlinked[stop] - unlinked[first])
-                )
+        own = _received(table, start, end)
+        most = np.count_nonzero(own)
+        for column in range(len(starts)):
+            if column == 0 or starts[column] > starts[column - 1]:
+                held, elsewhere, unlinked, word = 0, 0, 0, starts[column]
+            while word < ends[column]:
+                held += own[word] > 0
+                elsewhere += linked[word] > own[word] == 0
+                unlinked += linked[word] == 0
+                word += 1
+            if own[starts[column]] and own[word - 1]:
+                recall = held / most
+                purity = held / (held + 0.5 * elsewhere + 0.1 * unlinked)
                 scored[entity, column] = 2 * recall * purity / (recall + purity)
 
 
 @compiled
 def _evidence(
-    entities: Array, table: Array, surface: Array, similarities: Array, known: Words,
+    entities: Array, links: Array, surface: Array, similarities: Array, known: Words,
     source: Array, target: Array, starts: Array, ends: Array, weights: Any, scored: Array,
 ) -> None:  # fmt: skip
     (
-        _, loose, smoothing, trust, slack, shorter, longer, fertility, dissimilar, uncapitalised,
-        min_score,
+        likeness, loose, smoothing, trust, slack, shorter, longer, fertility, dissimilar,
+        uncapitalised, min_score,
     ) = weights  # fmt: skip
-    l_source, l_target = known.letters[source], known.letters[target]
+    table = np.zeros((len(source), len(target)))
+    for i, j in links:
+        table[i, j] = 1
+    for index, (i, j) in enumerate(surface):
+        table[i, j] += likeness * similarities[index]
     received = _received(table, 0, len(source))
+    l_source, l_target = known.letters[source], known.letters[target]
     stretch = ((l_target.sum() + smoothing) / (l_source.sum() + smoothing)) ** trust
-    same_script = _script(known.script, source) == _script(known.script, target)
-    capital, cased = _running(known.case[source] == _UPPER), _running(known.case[source] != _CASELESS)
-    # The first word of a sentence does not count.
-    capital[1:] -= capital[1]
-    cased[1:] -= cased[1]
+    same_script = _script(known, source) == _script(known, target)
+    dealt, belongs, alike = np.empty(len(target)), np.empty(len(target)), np.empty(len(target))
 
-    in_wrong = _running(np.where(received > 0, 1.0, loose) * l_target)
-    in_letters = _running(l_target)
-    capitals = _running(known.case[target] != _LOWER)
-
+    word = 0
+    covered = in_dealt = in_right = in_wrong = in_belongs = in_alike = in_letters = 0.0
+    lower = True
     for entity, (start, end) in enumerate(entities):
-        dealt, share, alike = np.zeros(len(target)), np.zeros(len(target)), np.zeros(len(target))
-        length = reached = capitalised = 0.0
-        for i in range(start, end):
-            length += l_source[i]
-            capitalised += l_source[i] * (capital[i + 1] - capital[i])
-            if l_source[i] == 0:
-                continue
-            pull = table[i] * l_target
-            total, best = pull.sum(), pull.max()
-            if total > 0:
-                reached += l_source[i]
-                dealt += l_source[i] / total * pull
-                share += 1 / best * (table[i] * pull)
-        if not share.any():
+        reached = _deal(table, received, l_source, l_target, start, end, dealt, belongs)
+        if reached == 0:
             continue
-        belongs = share / np.where(received > 0, received, 1)
+        alike[:] = 0
         for index, (i, j) in enumerate(surface):
             if start <= i < end:
                 alike[j] = max(alike[j], similarities[index])
+        length = l_source[start:end].sum()
+        name = _nameness(known, source, start, end)
+        keeps_form = name if same_script and end - start > 1 else 0.0
 
-        around = cased[-1] - (cased[end] - cased[start])
-        name = 0.0
-        if around > 0:
-            named_around = capital[-1] - (capital[end] - capital[start])
-            name = capitalised / length * (1 - named_around / around)
-        lose_form = dissimilar * name if same_script and end - start > 1 else 0.0
-
-        in_covered, in_dealt = _running(l_target * (belongs > 0)), _running(dealt)
-        in_right, in_belongs = _running(l_target * belongs), _running(belongs)
-        in_alike = _running(alike * l_target)
-        for column, (first, stop) in enumerate(zip(starts, ends)):  # noqa: B905
-            if not (belongs[first] > 0 and belongs[stop - 1] > 0):
+        for column in range(len(starts)):
+            if belongs[starts[column]] == 0:
                 continue
-            covered = in_covered[stop] - in_covered[first]
-            spare = max(0.0, covered / stretch - reached)
-            recall = (in_dealt[stop] - in_dealt[first]) / (
-                reached + max(0.0, length - reached - spare)
-            )
-            precision = (in_right[stop] - in_right[first]) / (in_wrong[stop] - in_wrong[first])
+            if column == 0 or starts[column] > starts[column - 1]:
+                word = starts[column]
+                covered = in_dealt = in_right = in_wrong = in_belongs = in_alike = in_letters = 0.0
+                lower = True
+            while word < ends[column]:
+                letters = l_target[word]
+                in_letters += letters
+                in_dealt += dealt[word]
+                in_belongs += belongs[word]
+                in_right += letters * belongs[word]
+                in_wrong += letters if received[word] > 0 else letters * loose
+                in_alike += letters * alike[word]
+                if belongs[word] > 0:
+                    covered += letters
+                lower = lower and known.case[target[word]] == _LOWER
+                word += 1
+            if belongs[word - 1] == 0:
+                continue
+            missing = max(0.0, length - reached - max(0.0, covered / stretch - reached))
+            recall, precision = in_dealt / (reached + missing), in_right / in_wrong
             score = 2 * recall * precision / (recall + precision)
 
             log_ratio = np.log((covered + slack) / (stretch * length + slack))
             score /= 1 + 0.5 * (log_ratio / (shorter if log_ratio < 0 else longer)) ** 2
 
-            score /= max(1.0, (in_belongs[stop] - in_belongs[first]) / (end - start)) ** fertility
+            if in_belongs > end - start:
+                score /= (in_belongs / (end - start)) ** fertility
 
-            resembling = in_alike[stop] - in_alike[first]
-            likely = min(1.0, resembling / min(length, in_letters[stop] - in_letters[first]))
-            score *= 1 - lose_form * (1 - likely)
-            if capitals[stop] == capitals[first]:
+            likely = min(1.0, in_alike / min(length, in_letters))
+            score *= 1 - dissimilar * keeps_form * (1 - likely)
+            if lower:
                 score *= 1 - uncapitalised * name
             if score >= min_score:
                 scored[entity, column] = score
 
 
 @compiled
-def _script(scripts: Array, words: Array) -> int:
+def _deal(
+    table: Array, received: Array, l_source: Array, l_target: Array, start: int, end: int,
+    dealt: Array, belongs: Array,
+) -> float:  # fmt: skip
+    """Set the letters of an entity that target words get, and its q; its letters in linked words."""
+    dealt[:] = 0
+    belongs[:] = 0
+    reached = 0.0
+    for i in range(start, end):
+        total = best = 0.0
+        for j in range(len(l_target)):
+            pull = table[i, j] * l_target[j]
+            total += pull
+            best = max(best, pull)
+        if l_source[i] == 0 or total == 0:
+            continue
+        reached += l_source[i]
+        for j in range(len(l_target)):
+            pull = table[i, j] * l_target[j]
+            if pull > 0:
+                dealt[j] += l_source[i] / total * pull
+                belongs[j] += table[i, j] * pull / best / received[j]
+    return reached
+
+
+@compiled
+def _nameness(known: Words, source: Array, start: int, end: int) -> float:
+    """`scores.nameness`, whatever the length and script of an entity that has letters."""
+    letters = capitalised = 0.0
+    capitals = cased = 0
+    for index, word in enumerate(source):
+        capital = known.case[word] == _UPPER and index > 0
+        if start <= index < end:
+            letters += known.letters[word]
+            if capital:
+                capitalised += known.letters[word]
+        else:
+            capitals += capital
+            cased += known.case[word] != _CASELESS and index > 0
+    return capitalised / letters * (1 - capitals / cased) if cased else 0.0
+
+
+@compiled
+def _script(known: Words, words: Array) -> int:
     """The script of most words, the first by name if several are; 0 if none has one."""
-    counts = np.zeros(scripts.max() + 1, np.int64)
+    counts = np.zeros(known.scripts, np.int64)
     for word in words:
-        counts[scripts[word]] += 1
+        counts[known.script[word]] += 1
+    most = 0
     counts[0] = 0
-    return counts.argmax()
+    for script, count in enumerate(counts):
+        if count > counts[most]:
+            most = script
+    return most
 
 
 # The choice
 
 
 @compiled
-def _solve(scores: Array, starts: Array, ends: Array, chosen: Array, margins: Array) -> bool:
-    """Set the chosen candidate and the margin of each entity; False if that is too much work.
+def _solve(
+    scores: Array, starts: Array, ends: Array, n_words: int, chosen: Array, margins: Array
+) -> bool:
+    """Set each entity's candidate, -1 for none, and its margin; False if that is too much work.
 
-    `scores` are quantised; `chosen` and `margins` come as -1 and 0, which stay where an entity has
-    no span.
+    `scores` are quantised; margins come as 0.
     """
-    spare = np.empty_like(chosen)
-    done = 0
-    for part in _parts(scores, starts, ends):
-        if part & done:
+    spare = np.empty(len(chosen), np.int64)
+    parts = _parts(scores, starts, ends, n_words)
+    for first, part in enumerate(parts):
+        if part & ((1 << first) - 1):
             continue
-        done |= part
-        total = _solve_part(scores, starts, ends, part, chosen)
+        total = _solve_part(scores, starts, ends, n_words, part, chosen)
         if total < 0:
             return False
         for entity, column in enumerate(chosen):
             if part >> entity & 1 and column >= 0:
                 score = scores[entity, column]
                 scores[entity, column] = 0
-                rest = _solve_part(scores, starts, ends, part, spare)
+                rest = _solve_part(scores, starts, ends, n_words, part, spare)
                 scores[entity, column] = score
                 if rest < 0:
                     return False
@@ -427,16 +474,21 @@ def _solve(scores: Array, starts: Array, ends: Array, chosen: Array, margins: Ar
 
 
 @compiled
-def _parts(scores: Array, starts: Array, ends: Array) -> Array:
-    """For each entity the set of those that it has to do with, through spans that overlap."""
-    parts = np.array([1 << entity for entity in range(len(scores))])
-    for word in range(ends.max() if len(ends) else 0):
-        joint = 0
-        for entity in range(len(scores)):
-            for column in range(len(starts)):
-                if starts[column] <= word < ends[column] and scores[entity, column] > 0:
-                    joint |= parts[entity]
-                    break
+def _parts(scores: Array, starts: Array, ends: Array, n_words: int) -> Array:
+    """For each entity the set of those that it has to do with, by way of spans that overlap."""
+    covering = np.zeros(n_words, np.int64)
+    for entity in range(len(scores)):
+        for column in range(len(starts)):
+            if scores[entity, column] > 0:
+                for word in range(starts[column], ends[column]):
+                    covering[word] |= 1 << entity
+    parts = np.empty(len(scores), np.int64)
+    for entity in range(len(parts)):
+        parts[entity] = 1 << entity
+    for joint in covering:
+        for entity in range(len(parts)):
+            if joint >> entity & 1:
+                joint |= parts[entity]
         for entity in range(len(parts)):
             if joint >> entity & 1:
                 parts[entity] = joint
@@ -444,85 +496,43 @@ def _parts(scores: Array, starts: Array, ends: Array) -> Array:
 
 
 @compiled
-def _solve_part(scores: Array, starts: Array, ends: Array, part: int, chosen: Array) -> int:
-    """Set `chosen` for the entities of a part; their total score, or -1 if that is too much work."""
-    total = 0
+def _solve_part(
+    scores: Array, starts: Array, ends: Array, n_words: int, part: int, chosen: Array
+) -> int:
+    """Set `chosen` for the entities of a part; their total score, or -1 if it is too much work."""
+    total = members = 0
     clash = False
-    taken = np.zeros(ends.max() if len(ends) else 0, np.bool_)
-    members = 0
     for entity in range(len(scores)):
         if not part >> entity & 1:
             continue
         members += 1
-        chosen[entity] = best = -1
-        for column in range(len(starts)):
-            score = scores[entity, column]
-            if score > 0 and (
-                best < 0
-                or score > scores[entity, best]
-                or (
-                    score == scores[entity, best]
-                    and ends[column] - starts[column] < ends[best] - starts[best]
-                )
-            ):
-                best = column
+        best = _best(scores[entity], starts, ends)
+        chosen[entity] = best
         if best >= 0:
-            chosen[entity] = best
             total += scores[entity, best]
-            clash |= taken[starts[best] : ends[best]].any()
-            taken[starts[best] : ends[best]] = True
+            for other in range(entity):
+                beside = chosen[other]
+                if part >> other & 1 and beside >= 0:
+                    clash |= starts[beside] < ends[best] and starts[best] < ends[beside]
     if not clash:
         return total
-    word = len(taken) * (len(taken) - 1) // 2 + 1
-    unit = (len(taken) + 1) * word
+    word = n_words * (n_words - 1) // 2 + 1
+    unit = (n_words + 1) * word
     if members > MAX_CLASHING or float(total) * float(unit) > MAX_TOTAL:
         return -1
-    return _programme(scores, starts, ends, part, members, word, unit, chosen)
+    order = _in_groups(scores, part, members)
+    return _programme(scores, starts, ends, n_words, order, word, unit, chosen)
 
 
 @compiled
-def _programme(
-    scores: Array, starts: Array, ends: Array, part: int, members: int, word: int, unit: int,
-    chosen: Array,
-) -> int:  # fmt: skip
-    """The same for entities whose best spans overlap: what `search.solve_part` does, exactly.
-
-    `best[p, f]` is the largest weight (`match`) of spans from word p on for entities of the set f.
-    """
-    order = _in_groups(scores, part, members)
-    length = ends.max()
-    best = np.zeros((length + 1, 1 << members), np.int64)
-    column = len(starts)
-    for here in range(length - 1, -1, -1):
-        best[here] = best[here + 1]
-        while column > 0 and starts[column - 1] == here:
-            column -= 1
-            for bit, entity in enumerate(order):
-                if scores[entity, column] > 0:
-                    weight = scores[entity, column] * unit - (ends[column] - here) * word - here
-                    for free in range(1 << members):
-                        if free >> bit & 1:
-                            total = weight + best[ends[column], free ^ 1 << bit]
-                            best[here, free] = max(best[here, free], total)
-    total = here = 0
-    free = (1 << members) - 1
-    for entity in order:
-        chosen[entity] = -1
-    for column in range(len(starts)):
-        if starts[column] < here:
-            continue
-        for bit, entity in enumerate(order):
-            score = scores[entity, column]
-            if free >> bit & 1 and score > 0:
-                weight = score * unit - (ends[column] - starts[column]) * word - starts[column]
-                after = best[ends[column], free ^ 1 << bit]
-                if weight + after == best[starts[column], free]:
-                    chosen[entity] = column
-                    total += score
-                    here = ends[column]
-                    free ^= 1 << bit
-                    break
-    return total
+def _best(scores: Array, starts: Array, ends: Array) -> int:
+    """The candidate of the highest score, then fewest words, then leftmost; -1 if none scores."""
+    best, highest, fewest = -1, 0, 0
+    for column, score in enumerate(scores):
+        words = ends[column] - starts[column]
+        if score > highest or (score == highest > 0 and words < fewest):
+            best, highest, fewest = column, score, words
+    return best
 
 
 @compiled
@@ -530,11 +540,55 @@ def _in_groups(scores: Array, part: int, members: int) -> Array:
     """The entities of a part, those of identical scores together, by their first members."""
     order = np.empty(members, np.int64)
     count = 0
-    done = 0
     for first in range(len(scores)):
         for entity in range(first, len(scores)):
-            if (part & ~done) >> entity & 1 and (scores[entity] == scores[first]).all():
+            if part >> entity & 1 and (scores[entity] == scores[first]).all():
                 order[count] = entity
                 count += 1
-                done |= 1 << entity
+                part ^= 1 << entity
     return order
+
+
+@compiled
+def _programme(
+    scores: Array, starts: Array, ends: Array, n_words: int, order: Array, word: int, unit: int,
+    chosen: Array,
+) -> int:  # fmt: skip
+    """Set `chosen` for the entities `order`, of which some want the same words; their total score.
+
+    `best[p, f]` is the largest weight, as `match` has it, of spans from word p on for entities f, a
+    set of places in `order`. Of equals the first in order is taken.
+    """
+    best = np.zeros((n_words + 1, 1 << len(order)), np.int64)
+    column = len(starts) - 1
+    for here in range(n_words - 1, -1, -1):
+        for free in range(1 << len(order)):
+            best[here, free] = best[here + 1, free]
+        while column >= 0 and starts[column] == here:
+            for place, entity in enumerate(order):
+                score = scores[entity, column]
+                if score > 0:
+                    weight = score * unit - (ends[column] - here) * word - here
+                    for free in range(1 << len(order)):
+                        if free >> place & 1:
+                            total = weight + best[ends[column], free ^ 1 << place]
+                            best[here, free] = max(best[here, free], total)
+            column -= 1
+    total = here = 0
+    free = (1 << len(order)) - 1
+    for entity in order:
+        chosen[entity] = -1
+    for column in range(len(starts)):
+        if starts[column] < here:
+            continue
+        for place, entity in enumerate(order):
+            score = scores[entity, column]
+            if free >> place & 1 and score > 0:
+                weight = score * unit - (ends[column] - starts[column]) * word - starts[column]
+                after = best[ends[column], free ^ 1 << place]
+                if weight + after == best[starts[column], free]:
+                    chosen[entity] = column
+                    total += score
+                    here, free = ends[column], free ^ 1 << place
+                    break
+    return total

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from projner import checkpoints, languages
 from projner.errors import JobError
@@ -19,14 +18,24 @@ _OTHER_NAMES = {"no": "nob_Latn", "ns": "nso_Latn"}
 """Codes of M2M-100 that are no codes of one language."""
 
 
+class Code(NamedTuple):
+    """A language in a model: what begins a translation into it, and what frames a text in it."""
+
+    token: int
+    prefix: list[int]
+    suffix: list[int]
+
+
 class Codec:
     """The tokenizer of a model that translates between languages with codes.
 
     Raises JobError if it cannot be loaded, or has no codes.
     """
 
+    size: int
+    """How many ids it may give."""
     longest: int
-    """Sub-words that the tokenizer believes the model to read."""
+    """Sub-words that it believes the model to read."""
     pad: int
     end: int
 
@@ -37,9 +46,11 @@ class Codec:
             raise JobError(
                 f"{model}: its tokenizer has no language codes; choose an NLLB-200 or M2M-100 model"
             )
+        tokens = {code.token for code in self._codes.values()}
+        self.size = max(len(self._tokenizer), *(token + 1 for token in tokens))
         self.longest = self._tokenizer.model_max_length
         self.pad, self.end = self._tokenizer.pad_token_id, self._tokenizer.eos_token_id
-        self._special = set(self._tokenizer.all_special_ids) | {n for _, n in self._codes.values()}
+        self._special = tokens.union(self._tokenizer.all_special_ids)
         if self._tokenizer.is_fast:
             backend = self._tokenizer.backend_tokenizer
             backend.no_truncation()
@@ -53,7 +64,7 @@ class Codec:
 
     def token(self, language: Language) -> int:
         """The id that stands for a language at the beginning of a translation."""
-        return self._codes[language.code][1]
+        return self._codes[language.code].token
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """The sub-words of each text, no special ones among them."""
@@ -71,24 +82,19 @@ class Codec:
 
     def frame(self, ids: list[int], language: Language) -> list[int]:
         """The sub-words of a text as the model reads them, with its language and its end."""
-        prefix, suffix = self._frame(self._codes[language.code][0])
-        return [*prefix, *ids, *suffix]
+        code = self._codes[language.code]
+        return [*code.prefix, *ids, *code.suffix]
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
-        """The text of each row of sub-words."""
-        plain = [[n for n in row if n not in self._special] for row in rows]
+        """The text of each row of sub-words, without special ones."""
+        plain = [[number for number in row if number not in self._special] for row in rows]
         if self._tokenizer.is_fast:
-            texts = self._tokenizer.backend_tokenizer.decode_batch(plain, skip_special_tokens=True)
+            texts = self._tokenizer.backend_tokenizer.decode_batch(plain)
         else:
             texts = [
                 self._tokenizer.decode(row, clean_up_tokenization_spaces=False) for row in plain
             ]
         return [text.strip() for text in texts]
-
-    @lru_cache(maxsize=None)  # noqa: B019 - one codec lives as long as its process
-    def _frame(self, code: str) -> tuple[list[int], list[int]]:
-        self._tokenizer.src_lang = code
-        return list(self._tokenizer.prefix_tokens), list(self._tokenizer.suffix_tokens)
 
 
 def _load(model: str, revision: str | None) -> PreTrainedTokenizerBase:
@@ -111,21 +117,22 @@ def _load(model: str, revision: str | None) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _codes(tokenizer: Any) -> dict[str, tuple[str, int]]:
-    """By FLORES-200 code: the tokenizer's own code of the language, and that code's id."""
+def _codes(tokenizer: Any) -> dict[str, Code]:
+    """The tokenizer's languages, by FLORES-200 code."""
     if hasattr(tokenizer, "lang_code_to_id"):
         given = dict(tokenizer.lang_code_to_id)
     elif hasattr(tokenizer, "src_lang"):
         given = tokenizer.get_added_vocab()
     else:
         return {}
-    found: dict[str, tuple[str, int]] = {}
-    # Exact names first: NLLB-200 has more than one language that others call by one code.
-    for exact in (True, False):
-        for code, number in given.items():
-            language = _language(code)
-            if language and (language.code == code) == exact:
-                found.setdefault(language.code, (code, number))
+    found: dict[str, Code] = {}
+    # NLLB-200's own codes first, lest another name of a language take its place.
+    for name, token in sorted(given.items(), key=lambda item: len(item[0]), reverse=True):
+        language = _language(name)
+        if language and language.code not in found:
+            tokenizer.src_lang = name
+            frame = list(tokenizer.prefix_tokens), list(tokenizer.suffix_tokens)
+            found[language.code] = Code(token, *frame)
     return found
 
 

@@ -36,8 +36,8 @@ def is_converted(model: str) -> bool:
 def converted(config: Translate) -> Path:
     """The folder with `config.model` in CTranslate2's format and `config.dtype`.
 
-    It lies in the cache, `$PROJNER_CACHE` or else `$XDG_CACHE_HOME/projner`, and is made there if need
-    be, by one process at a time; a folder in the cache is whole.
+    It lies in the cache, `$PROJNER_CACHE` or else `$XDG_CACHE_HOME/projner`, and is made there if
+    need be, by one process at a time; a folder in the cache is whole.
 
     Raises JobError saying why it cannot be had.
     """

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from projner import checkpoints
 from projner.config import Translate
@@ -33,8 +32,10 @@ def resolve(config: Translate) -> Translate:
         )
     device = ("cuda" if gpus else "cpu") if config.device == "auto" else config.device
     able = library.get_supported_compute_types(device)
-    preferred = {"cuda": "float16", "cpu": "int8"}[device]
-    dtype = (preferred if preferred in able else "float32") if config.dtype == "auto" else config.dtype
+    dtype: str = config.dtype
+    if dtype == "auto":
+        fastest = {"cuda": "float16", "cpu": "int8"}[device]
+        dtype = fastest if fastest in able else "float32"
     if dtype not in able:
         raise JobError(
             f"dtype {dtype}: ctranslate2 has {', '.join(sorted(able))} on {device}; use auto"
@@ -80,6 +81,7 @@ class CTranslate2(CodeEngine):
             self._tokens = _vocabulary(folder)
         except (RuntimeError, ValueError, OSError) as error:
             raise JobError(f"{config.model}: ctranslate2 cannot load it: {error}") from error
+        self.check_vocabulary(len(self._tokens))
         self._ids = {token: number for number, token in enumerate(self._tokens)}
 
     def _begin(

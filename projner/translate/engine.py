@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from projner import devices
 from projner.batching import Padding, pack
 from projner.config import Translate
+from projner.errors import JobError
 from projner.languages import Language
 from projner.translate import checks
 from projner.translate.codec import Codec
+
+Answer = TypeVar("Answer")
 
 CPU_TOKENS = 1024
 GPU_TOKENS = 8192
@@ -79,6 +82,14 @@ class CodeEngine(ABC):
         self.padding = Padding()
         self._budget = config.batch_tokens or (CPU_TOKENS if device == "cpu" else GPU_TOKENS)
 
+    def check_vocabulary(self, size: int) -> None:
+        """Raise JobError if the tokenizer has more sub-words than the model, `size`."""
+        if self.codec.size > size:
+            raise JobError(
+                f"{self.config.model}: its tokenizer has {self.codec.size} sub-words and its "
+                f"weights {size}; take both from the same checkpoint"
+            )
+
     def knows(self, language: Language) -> bool:
         return self.codec.knows(language)
 
@@ -138,9 +149,9 @@ class CodeEngine(ABC):
         return scores
 
     def _in_batches(
-        self, lengths: np.ndarray, begin: Callable[[np.ndarray], Callable[[], list]]
-    ) -> list[tuple[np.ndarray, list]]:
-        """What `begin` promises for micro-batches of all rows, all begun before any is waited for."""
+        self, lengths: np.ndarray, begin: Callable[[np.ndarray], Callable[[], list[Answer]]]
+    ) -> list[tuple[np.ndarray, list[Answer]]]:
+        """What `begin` promises for micro-batches of all rows; all begin before one is awaited."""
         most = max(1, self._budget // TOKENS_A_ROW)
         begun = [(rows, begin(rows)) for rows in pack(lengths, self._budget, most)]
         done = []
@@ -149,8 +160,8 @@ class CodeEngine(ABC):
             def run(
                 rows: np.ndarray,
                 batch: np.ndarray = batch,
-                finish: Callable[[], list] = finish,
-            ) -> list:
+                finish: Callable[[], list[Answer]] = finish,
+            ) -> list[Answer]:
                 return finish() if rows is batch else begin(rows)()
 
             done += devices.halving(run, batch)

@@ -9,7 +9,7 @@ _CLOSING = r"[\p{Pe}\p{Pf}]*+"
 _ABBREVIATED = r"(?<!\b\p{Lu}\p{L}{0,2}\.)"
 _SPACED = rf"\p{{Sentence_Terminal}}++{_ABBREVIATED}[\"']*+{_CLOSING}[\"']*+(?=\s++[^\s\p{{Ll}}])"
 # Chinese and Japanese put no space behind a full stop.
-_UNSPACED = rf"[。！？｡]++{_CLOSING}(?=\S)"
+_UNSPACED = rf"[\u3002\uFF01\uFF1F\uFF61]++{_CLOSING}(?=\S)"
 _END = regex.compile(rf"(?V1)(?:{_SPACED}|{_UNSPACED})")
 
 

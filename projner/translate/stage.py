@@ -16,6 +16,7 @@ from projner.languages import Language
 from projner.record import Status
 from projner.stage import Stage
 from projner.translate import ctranslate2, sentences, transformers
+from projner.translate.conversion import converted, is_converted
 from projner.translate.engine import Engine, Translation
 from projner.words import words
 
@@ -51,11 +52,12 @@ class Translator(Stage):
     """Text and words of one side, translated from the other side's text.
 
     Translate-test translates from the target, translate-train from the source. A translation that
-    is empty, endless, repetitive or far too short gives its row the status `translation_failed`; the
-    row keeps it, so that it can be looked at.
+    is empty, endless, repetitive or far too short gives its row the status `translation_failed`;
+    the row keeps it, so that it can be looked at.
     """
 
     name: ClassVar[str] = "translate"
+    room: ClassVar[str | None] = "translate"
 
     def __init__(
         self,
@@ -63,7 +65,6 @@ class Translator(Stage):
         from_side: Literal["source", "target"],
         *,
         languages: Iterable[str] = (),
-        cpus: float | None = None,
     ) -> None:
         """A translator from `from_side` to the other.
 
@@ -71,12 +72,10 @@ class Translator(Stage):
             config: which model, and how it decodes.
             from_side: the side that is translated.
             languages: FLORES-200 codes that the model must know, or `setup` refuses it.
-            cpus: how many CPUs this process may use; as many as there are by default.
         """
         self.config = config
         self.from_side = from_side
         self._languages = tuple(languages)
-        self._cpus = cpus
         to_side = _OTHER[from_side]
         self.inputs = (f"{from_side}_text", f"{from_side}_lang", f"{to_side}_lang")
         self.outputs = (f"{to_side}_text", f"{to_side}_tokens")
@@ -88,15 +87,22 @@ class Translator(Stage):
         settings["model"] = checkpoints.identity(self.config.model)
         return {**settings, "inputs": self.inputs, "outputs": self.outputs}
 
-    def setup(self) -> None:
-        self._engine = load(self.config, self._cpus)
+    def fetch(self) -> None:
+        if not is_converted(self.config.model):
+            checkpoints.fetch(self.config.model, self.config.revision, self.config.allow_pickle)
+        # Where this runs, `auto` may mean something else than where the model will.
+        if self.config.engine == "ctranslate2" and self.config.dtype != "auto":
+            converted(self.config)
+
+    def setup(self, cpus: float | None = None) -> None:
+        self._engine = load(self.config, cpus)
         self._sentences = 0
         self._seconds = 0.0
         for code in self._languages:
             if not self._engine.knows(languages.find(code)):
                 raise JobError(
-                    f"{self.config.model}: does not know {code}; choose a model that does, or leave "
-                    "the language out"
+                    f"{self.config.model}: does not know {code}; choose a model that does, or "
+                    "leave the language out"
                 )
 
     def counters(self) -> Mapping[str, float]:
@@ -127,8 +133,8 @@ class Translator(Stage):
     def _translate(
         self, texts: list[str], sources: list[Language], targets: list[Language]
     ) -> list[Row]:
-        parts = self._split(texts)
-        rows = [*map(self._refuse, texts, parts, sources, targets)]
+        parts, longest = self._split(texts)
+        rows = [*map(self._refusal, sources, targets, longest)]
         asked = [
             (part, sources[n], targets[n])
             for n, row in enumerate(rows)
@@ -141,28 +147,26 @@ class Translator(Stage):
             for n, row in enumerate(rows)
         ]
 
-    def _split(self, texts: list[str]) -> list[list[str]]:
-        """Each text in the parts that are translated one by one."""
-        if self.config.split_over is None:
-            return [[text] for text in texts]
-        long = self._engine.lengths(texts) > self.config.split_over
-        return [
-            sentences.split(text) if split else [text]
-            for text, split in zip(texts, long, strict=True)
-        ]
+    def _split(self, texts: list[str]) -> tuple[list[list[str]], list[int]]:
+        """Each text in parts that are translated one by one, and its longest part's sub-words."""
+        lengths = self._engine.lengths(texts)
+        parts, longest = [[text] for text in texts], lengths.tolist()
+        if self.config.split_over is not None:
+            for n in np.flatnonzero(lengths > self.config.split_over):
+                parts[n] = sentences.split(texts[n])
+                longest[n] = int(self._engine.lengths(parts[n]).max(initial=0))
+        return parts, longest
 
-    def _refuse(self, text: str, parts: list[str], source: Language, target: Language) -> Row:
+    def _refusal(self, source: Language, target: Language, longest: int) -> Row:
         """Why a text cannot be translated, or a row that is `ok`."""
-        engine = self._engine
         for language in (source, target):
-            if not engine.knows(language):
+            if not self._engine.knows(language):
                 detail = f"the model does not know {language.code}"
                 return Row(None, None, Status.TRANSLATION_FAILED, detail)
-        longest = int(engine.lengths(parts).max(initial=0))
         if not longest:
             return Row(None, None, Status.EMPTY, "there is nothing to translate")
-        if longest > engine.limit:
-            detail = f"a sentence of {longest} sub-words; the model reads {engine.limit}"
+        if longest > self._engine.limit:
+            detail = f"a sentence of {longest} sub-words; the model reads {self._engine.limit}"
             return Row(None, None, Status.TOO_LONG, detail)
         return Row(None, None, Status.OK, None)
 

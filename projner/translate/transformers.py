@@ -57,6 +57,7 @@ class Transformers(CodeEngine):
             dtype=devices.choose_dtype(config.dtype, config.device),  # type: ignore[arg-type]
             device=config.device,
         )
+        self.check_vocabulary(self._model.get_input_embeddings().num_embeddings)
         self._start = self._model.generation_config.decoder_start_token_id
         if self._start is None:
             self._start = loaded.decoder_start_token_id
@@ -83,9 +84,7 @@ class Transformers(CodeEngine):
     ) -> Callable[[], list[float]]:
         return lambda: self._score(texts, translations)
 
-    def _generate(
-        self, texts: list[list[int]], languages: list[int], cap: int
-    ) -> list[list[int]]:
+    def _generate(self, texts: list[list[int]], languages: list[int], cap: int) -> list[list[int]]:
         import torch
 
         grid = self._pad(texts)
