@@ -1,12 +1,13 @@
 # A fresh machine needs nothing but Python (3.10 to 3.13) and make.
 PYTHON ?= python3
 VENV ?= .venv
+TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .PHONY: demo test dev lint types clean
 
-demo: $(VENV)/.base
+demo: $(VENV)/.models
 	$(BIN)/projner demo
 
 test: $(VENV)/.test
@@ -14,11 +15,11 @@ test: $(VENV)/.test
 
 dev: $(VENV)/.dev
 
-lint: $(VENV)/.lint
+lint: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/.lint
+types: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/mypy
 
 clean:
@@ -28,18 +29,23 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet --upgrade pip
 
-$(VENV)/.base: pyproject.toml | $(BIN)/python
-	$(PIP) --editable .
+# Torch comes first: a range that another package asks for would bring several GB of CUDA along.
+$(VENV)/.torch: | $(BIN)/python
+	$(PIP) '$(TORCH)'
 	touch $@
 
-$(VENV)/.test: $(VENV)/.base
+$(VENV)/.models: pyproject.toml $(VENV)/.torch
+	$(PIP) --editable '.[models]'
+	touch $@
+
+$(VENV)/.test: pyproject.toml $(VENV)/.torch
 	$(PIP) --editable '.[test]'
 	touch $@
 
-$(VENV)/.lint: $(VENV)/.base
+$(VENV)/.lint: pyproject.toml | $(BIN)/python
 	$(PIP) --editable '.[lint]'
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.base
+$(VENV)/.dev: pyproject.toml $(VENV)/.torch
 	$(PIP) --editable '.[dev]'
 	touch $@

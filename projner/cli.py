@@ -117,7 +117,7 @@ def _compare(options: argparse.Namespace) -> None:
     chosen = {name: methods.named(name) for name in names}
     jobs = {Path(path).stem: config.load(path, options.set) for path in options.jobs}
     if len(jobs) < len(options.jobs):
-        raise JobError("two job files have the same name, under which their runs would go; rename one")
+        raise JobError("two job files have the same name, and so their runs would; rename one")
     outcomes = compare.compare(jobs, chosen, options.output)
     if options.json:
         print(json.dumps([vars(outcome) for outcome in outcomes]))

@@ -145,10 +145,13 @@ def project(
         links: pairs (source word, target word), counted from 0.
         method: a projection section, or a name from `NAMED`.
 
-    Raises JobError for entities or links outside the sentences, and for an unknown method.
+    Raises JobError for text instead of words, for entities or links outside the sentences, and for
+    an unknown method.
     """
     if isinstance(method, str):
         method = named(method)
+    if isinstance(source_tokens, str) or isinstance(target_tokens, str):
+        raise JobError("give each sentence as a list of words; `projner.words.words` splits a text")
     spans = [tags.Span(*entity) for entity in entities]
     for start, end, label in spans:
         if not 0 <= start < end <= len(source_tokens):

@@ -96,8 +96,8 @@ def _join(address: str | None) -> None:
     except (ConnectionError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise JobError(
-            f"RAY_ADDRESS={address}: cannot join a cluster there ({reason}); mend it, or unset it to "
-            "work on this machine alone"
+            f"RAY_ADDRESS={address}: cannot join a cluster there ({reason}); mend it, or unset it "
+            "to work on this machine alone"
         ) from None
 
 
@@ -108,14 +108,12 @@ def project(job: config.Job) -> Result:
     """
     if not job.output:
         raise JobError("the job has no `output`; add one, or give --output DIR")
-    # A chunk is never split later, so it may not be larger than a shard.
-    index = corpora.index(job.corpus, min(corpora.CHUNK_ROWS, job.resources.shard_rows))
-    chain = methods.chain(job, index.columns, index.partial)
+    index = corpora.index(job.corpus, _chunk_rows(job))
     seconds: dict[str, float] = {}
     computed = 0
     parent: tuple[Run, Snapshot] | None = None
     with ExitStack() as joined, _explained():
-        for segment in _chain(job, index):
+        for segment in _chain(job, index, joined):
             began = time.perf_counter()
             run = Run(Path(job.output).absolute() / "runs" / segment.fingerprint)
             todo = _missing(run, index)
@@ -143,11 +141,20 @@ def _missing(run: Run, index: corpora.Index) -> np.ndarray:
     return ~np.isin(index.ids, run.done())
 
 
-def _chain(job: config.Job, index: corpora.Index) -> list[Segment]:
+def _chunk_rows(job: config.Job) -> int:
+    """Rows that are read together: never more than belong into a shard, or a model's batch."""
+    sizes = [corpora.CHUNK_ROWS, job.resources.shard_rows]
+    if job.translate or job.label or job.align:
+        sizes.append(job.resources.batch_rows)
+    return min(sizes)
+
+
+def _chain(job: config.Job, index: corpora.Index, joined: ExitStack) -> list[Segment]:
     """The job's segments, settled where models will run: what `auto` means depends on the machine."""
     sections = [job.translate, job.label, *job.align]
     if not any(hasattr(section, "device") for section in sections):
         return methods.chain(job, index.columns, index.partial)
+    joined.enter_context(session())
     gpus = min(1, ray.cluster_resources().get("GPU", 0))
     chain = ray.remote(num_cpus=0, num_gpus=gpus)(methods.chain)
     segments: list[Segment] = ray.get(chain.remote(job, index.columns, index.partial))

@@ -32,7 +32,7 @@ def compare(
 ) -> list[Outcome]:
     """Run every method on every job under `output`; what methods have in common is done once.
 
-    Raises JobError as `pipeline.project` does, and for gold that cannot be read before the first run.
+    Raises JobError as `pipeline.project` does, and before the first run for gold that is no gold.
     """
     outcomes = []
     golds = {name: _gold(job) for name, job in jobs.items()}

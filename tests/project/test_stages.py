@@ -85,7 +85,7 @@ CASES = [
         [{}, *EVERY[1:]],
         "[ORG Chuo cha Oxford] kilishinda",
     ),
-    # Two unlinked words: `align` gives whole and parts 2/3 each and takes the first of the shortest.
+    # Two unlinked words: `align` gives whole and parts 2/3 and takes the first of the shortest.
     (
         "[LOC Red Sea] dried",
         "Bahari ya hiyo Shamu ilikauka",

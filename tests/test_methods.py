@@ -1,0 +1,221 @@
+"""Which stages a job becomes, which settings name its runs, and one sentence without Ray."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Collection
+from typing import Any, ClassVar
+
+import pyarrow as pa
+import pytest
+
+import projner
+from projner import config, methods
+from projner.errors import JobError
+from projner.stage import Stage
+from tests.conftest import PAIRS, ROOT, labelled
+
+GIVEN = ("source_tokens", "target_tokens", "source_entities", "links")
+BARE = GIVEN[:3]
+
+
+def job(**sections: Any) -> config.Job:
+    corpus = {"format": "bitext", "source": "s", "target": "t"}
+    languages = {"source_lang": "eng_Latn", "target_lang": "swh_Latn"}
+    return config.build(
+        {"corpus": {**corpus, **languages, **sections.pop("corpus", {})}, **sections}
+    )
+
+
+def names(segments: list[methods.Segment]) -> list[list[str]]:
+    return [[step.name for step in segment.stages] for segment in segments]
+
+
+SURFACE = {"engine": "surface"}
+RULES = {"method": "heuristic"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "given", "partial", "expected"),
+    [
+        ({}, GIVEN, (), [["surface", "match"]]),
+        ({"project": {"surface": None}}, GIVEN, (), [["match"]]),
+        ({"project": RULES}, GIVEN, (), [["heuristic"]]),
+        ({"project": {"method": "span"}}, GIVEN, (), [["heuristic"]]),
+        # Links that are given win, unless some rows lack them.
+        ({"align": SURFACE}, GIVEN, (), [["surface", "match"]]),
+        ({"align": SURFACE}, GIVEN, ("links",), [["surface"], ["surface", "match"]]),
+        ({"align": SURFACE, "project": RULES}, BARE, (), [["surface"], ["heuristic"]]),
+        ({"align": [SURFACE, SURFACE], "project": RULES}, BARE, (), [["fused"], ["heuristic"]]),
+    ],
+)
+def test_what_runs_follows_from_what_is_given(
+    sections: dict[str, Any],
+    given: Collection[str],
+    partial: Collection[str],
+    expected: list[list[str]],
+) -> None:
+    segments = methods.chain(job(**sections), given, partial)
+    assert names(segments) == expected
+    assert segments[-1].name == "project"
+    parents = [None, *(segment.fingerprint for segment in segments)]
+    assert [segment.settings["parent"] for segment in segments] == parents[:-1]
+    assert segments[-1].signature.startswith(segments[0].signature)
+
+
+class Learns(Stage):
+    """Makes links once it has seen the corpus."""
+
+    name: ClassVar[str] = "learns"
+    learns: ClassVar[bool] = True
+    inputs = ("source_tokens", "target_tokens")
+    outputs = ("links",)
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        return table
+
+
+class Labels(Learns):
+    name: ClassVar[str] = "labels"
+    learns: ClassVar[bool] = False
+    outputs = ("source_entities",)
+
+
+def test_what_learns_starts_from_what_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(methods, "preparation", lambda *_: [Labels(), Learns()])
+    texts = ("source_tokens", "target_tokens")
+    assert names(methods.chain(job(), texts)) == [["labels"], ["learns"], ["surface", "match"]]
+    assert names(methods.chain(job(), BARE)) == [["learns"], ["surface", "match"]]
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("source_tokens", "the corpus has no source side; give "),
+        ("target_tokens", "the corpus has no target side; give "),
+        ("source_entities", "the corpus has no labels on its source side; give that side as CoNLL"),
+        (
+            "links",
+            "the corpus has no word links; give corpus.links, or name an aligner under `align`",
+        ),
+    ],
+)
+def test_what_is_neither_given_nor_made(missing: str, message: str) -> None:
+    given = [column for column in GIVEN if column != missing]
+    with pytest.raises(JobError, match=f"^{message}"):
+        methods.chain(job(), given)
+
+
+@pytest.mark.parametrize(
+    ("changed", "prepares_anew", "projects_anew"),
+    [
+        ({}, False, False),
+        ({"output": "elsewhere", "evaluate": {"gold": "g"}}, False, False),
+        ({"resources": {"shard_rows": 5, "align": {"actors": 3}}}, False, False),
+        ({"corpus": {"root": "/elsewhere"}}, False, False),
+        ({"project": {"score": "align"}}, False, True),
+        ({"align": SURFACE | {"min_similarity": 0.9}}, True, True),
+        ({"corpus": {"source": "another"}}, True, True),
+        ({"corpus": {"ignore": ["MISC"]}}, True, True),
+        ({"corpus": {"target_lang": "hau_Latn"}}, True, True),
+    ],
+    ids=str,
+)
+def test_fingerprints(changed: dict[str, Any], prepares_anew: bool, projects_anew: bool) -> None:
+    before = methods.chain(job(align=SURFACE), BARE)
+    after = methods.chain(job(**{"align": SURFACE, **changed}), BARE)
+    anew = [a.fingerprint != b.fingerprint for a, b in zip(before, after, strict=True)]
+    assert anew == [prepares_anew, projects_anew]
+
+
+def test_a_newer_version_of_a_stage_is_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = methods.chain(job(), GIVEN)[0].fingerprint
+    monkeypatch.setattr(methods.Match, "version", methods.Match.version + 1)
+    assert methods.chain(job(), GIVEN)[0].fingerprint != before
+
+
+def test_the_sentence_of_the_readme() -> None:
+    pair = projner.project(
+        ["Wangari", "Maathai", "was", "born", "in", "Nyeri", "."],
+        ["Wangari", "Maathai", "alizaliwa", "Nyeri", "."],
+        entities=[(0, 2, "PER"), (5, 6, "LOC")],
+        links=[(0, 0), (1, 1), (3, 2), (5, 3), (6, 4)],
+    )
+    assert pair.tags == ["B-PER", "I-PER", "O", "B-LOC", "O"]
+    assert pair.tokens == ["Wangari", "Maathai", "alizaliwa", "Nyeri", "."]
+    assert [(e["start"], e["end"], e["source_index"]) for e in pair.entities] == [
+        (0, 2, 0),
+        (3, 4, 1),
+    ]
+    assert (pair.status, pair.detail) == ("ok", None)
+
+
+@pytest.mark.parametrize("method", methods.NAMED)
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.source)
+def test_every_named_method_on_easy_sentences(method: str, pair: Any) -> None:
+    source, spans = labelled(pair.source)
+    target, expected = labelled(pair.target)
+    links = [tuple(map(int, link.split("-"))) for link in pair.links.split()]
+    found = projner.project(source, target, [tuple(span) for span in spans], links, method)
+    assert [(e["start"], e["end"], e["label"]) for e in found.entities] == expected
+
+
+def test_a_method_may_be_a_section_of_a_job_file() -> None:
+    sentence = ["Ada", "Byron"]
+    section = config.Project(score="align", surface=None, max_words=1)
+    found = projner.project(sentence, sentence, [(0, 2, "PER")], [(0, 0), (1, 1)], section)
+    assert found.tags == ["B-PER", "O"]
+
+
+def test_an_empty_sentence_and_one_without_entities() -> None:
+    assert projner.project(["a"], [], [], []).tags == []
+    assert projner.project(["a"], [], [(0, 1, "PER")], []).tags == []
+    assert projner.project(["a"], ["b"], [], [(0, 0)]).tags == ["O"]
+
+
+def test_no_tags_where_no_choice_satisfies_the_limit() -> None:
+    section = config.Project(relation="=", limit=2)
+    found = projner.project(["Ada"], ["Ada"], [(0, 1, "PER")], [(0, 0)], section)
+    assert (found.status, found.tags, found.entities) == ("infeasible", ["O"], [])
+    assert found.detail == "no choice of spans uses each of 1 entities = 2 times"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("Ada left", ["Ada"], [], []), "give each sentence as a list of words"),
+        ((["Ada"], "Ada", [], []), "give each sentence as a list of words"),
+        (
+            (["Ada"], ["Ada"], [(0, 2, "PER")], []),
+            r"entity \(0, 2, 'PER'\) is empty or outside the 1",
+        ),
+        ((["Ada"], ["Ada"], [(0, 0, "PER")], []), r"entity \(0, 0, 'PER'\) is empty or outside"),
+        ((["Ada"], ["Ada"], [(-1, 1, "PER")], []), r"entity \(-1, 1, 'PER'\) is empty or outside"),
+        ((["Ada"], ["Ada"], [], [(1, 1)]), r"link \(1, 1\) is outside 1 source and 1 target words"),
+        ((["Ada"], ["Ada"], [], [(0, -1)]), r"link \(0, -1\) is outside"),
+        (
+            (["Ada"], ["Ada"], [], [], "best"),
+            "unknown method 'best'; choose one of default, heuristic",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_one_sentence_is_refused_for(arguments: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(JobError, match=message):
+        projner.project(*arguments)
+
+
+def test_one_sentence_needs_no_ray_and_no_model() -> None:
+    code = (
+        "import sys, projner\n"
+        "assert projner.project(['Ada'], ['Ada'], [(0, 1, 'PER')], [(0, 0)]).tags == ['B-PER']\n"
+        "print(*sorted({'ray', 'torch', 'transformers', 'eflomal', 'datasets'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout.strip() == ""
