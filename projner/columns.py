@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -17,17 +21,17 @@ class Lists:
     A null row is an empty one. Fields are arrays of one value per item.
     """
 
-    offsets: np.ndarray
-    fields: dict[str, np.ndarray]
+    offsets: Array
+    fields: dict[str, Array]
 
     def rows(self) -> list[slice]:
         """The slice of each row's items."""
         bounds = self.offsets.tolist()
         return [slice(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
 
-    def pairs(self, first: str, second: str) -> np.ndarray:
+    def pairs(self, first: str, second: str) -> Array:
         """Two integer fields side by side: int32, shape (items, 2)."""
-        return np.column_stack([self.fields[first], self.fields[second]]).astype(np.int32)
+        return np.stack([self.fields[first], self.fields[second]], axis=1, dtype=np.int32)
 
 
 def lists(column: pa.ChunkedArray, fields: Sequence[str] = ()) -> Lists:
@@ -40,20 +44,36 @@ def lists(column: pa.ChunkedArray, fields: Sequence[str] = ()) -> Lists:
     )
 
 
-def encode(*columns: pa.ChunkedArray) -> tuple[list[Lists], list[str]]:
-    """Columns of words by number: rows with one field, `code`, and the distinct words themselves."""
-    arrays = [column.combine_chunks() for column in columns]
-    encoded = pa.concat_arrays([pc.list_flatten(array) for array in arrays]).dictionary_encode()
-    codes, coded = encoded.indices.to_numpy(), []
-    for array in arrays:
-        offsets = _offsets(array)
-        coded.append(Lists(offsets, {"code": codes[: offsets[-1]]}))
-        codes = codes[offsets[-1] :]
-    return coded, encoded.dictionary.to_pylist()
+def words(column: pa.ChunkedArray) -> tuple[Array, pa.StringArray]:
+    """A column of lists of strings: its offsets, as those of `Lists`, and all words."""
+    array = column.combine_chunks()
+    return _offsets(array), pc.list_flatten(array)
 
 
-def _offsets(array: pa.Array) -> np.ndarray:
+def encode(*arrays: pa.StringArray) -> tuple[list[Array], pa.StringArray]:
+    """Words by number, int32, and the distinct words that these number."""
+    encoded = pa.concat_arrays(arrays).dictionary_encode()
+    codes = np.array(encoded.indices, np.int32)
+    bounds = np.cumsum([len(array) for array in arrays])
+    return np.split(codes, bounds[:-1]), encoded.dictionary
+
+
+def spell(words: pa.StringArray) -> tuple[Array, Array, list[str]]:
+    """Words by character: offsets (words + 1,), numbers, and the distinct characters of these."""
+    offsets = np.zeros(len(words) + 1, np.int64)
+    np.cumsum(pc.utf8_length(words).to_numpy(), out=offsets[1:])
+    text = pc.binary_join(pa.ListArray.from_arrays([0, len(words)], words), "")[0].as_py()
+    points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    number = np.zeros(points.max(initial=0) + 1, np.int32)
+    number[points] = 1
+    distinct = np.flatnonzero(number)
+    number[distinct] = np.arange(len(distinct))
+    return offsets, number[points], [chr(point) for point in distinct]
+
+
+def _offsets(array: pa.Array) -> Array:
     lengths = pc.list_value_length(array).fill_null(0)
     offsets = np.zeros(len(array) + 1, np.int64)
     np.cumsum(lengths.to_numpy(zero_copy_only=False), out=offsets[1:])
     return offsets
+

@@ -69,6 +69,9 @@ class Corpus(Section):
     target_lang: LanguageCodes
     root: str = ""
     """Folder or URL that relative paths start from; the current folder by default."""
+    documents: bool = False
+    """text, jsonl, parquet, hub: each record is a document, whose sentences become the rows. In
+    text, blank lines part documents. A line's end is always a sentence's."""
     on_error: Literal["fail", "status"] = "fail"
     """What bad tags, links and bytes do: stop before anything is written, or become a row's status."""
     skip: int = Field(0, ge=0)
@@ -97,7 +100,7 @@ class Corpus(Section):
     columns: dict[str, str] = {}
     """jsonl, parquet, hub: the field that holds each record column, such as
     `{target_text: translation.sw, id: uid}`; `source_tags` may stand for `source_entities`. Fields
-    with a column's own name need not be told."""
+    with a column's own name need not be told. Documents have one side's text, perhaps a `doc_id`."""
     name: str | None = None
     """hub: the data set's configuration."""
     data_split: str = "train"
@@ -124,10 +127,54 @@ class Corpus(Section):
             raise ValueError(
                 f"format {self.format} needs one of `source` and `target`; for both, use bitext"
             )
+        if self.documents and self.format in ("conll", "bitext"):
+            raise ValueError(f"format {self.format} has sentences; documents are text or records")
         if self.links and not paired:
             raise ValueError("`links` needs format bitext")
         if len(self.target_lang) > 1 and (self.target or paired):
             raise ValueError("several target languages need a corpus with a source side alone")
+        return self
+
+
+class Py3langid(Section):
+    """Language identification for 139 languages, with a model that comes with the library."""
+
+    engine: Literal["py3langid"] = "py3langid"
+    min_score: float = Field(0.5, gt=0, le=1)
+    """Least probability of the language that the corpus is said to be in."""
+
+
+class FastText(Section):
+    """Language identification by a fastText model, such as OpenLID, GlotLID or NLLB's."""
+
+    engine: Literal["fasttext"]
+    model: str
+    """The model's file, `.bin` or `.ftz`."""
+    min_score: float = Field(0.5, gt=0, le=1)
+    """Least probability of the language that the corpus is said to be in."""
+
+
+Identify = Annotated[Py3langid | FastText, Field(discriminator="engine")]
+
+
+class Filter(Section):
+    """Sentences that are not worked on, by the sides that the corpus gives. Their rows stay."""
+
+    min_words: int | None = Field(None, ge=1)
+    """With fewer words a sentence is `filtered`."""
+    max_words: int | None = Field(None, ge=1)
+    """With more words a sentence is `too_long`."""
+    min_chars: int | None = Field(None, ge=1)
+    max_chars: int | None = Field(None, ge=1)
+    language: Identify | None = None
+    """Sentences in another language than the corpus is said to be in are `filtered`."""
+
+    @model_validator(mode="after")
+    def _check_limits(self) -> Filter:
+        for unit in ("words", "chars"):
+            least, most = getattr(self, f"min_{unit}"), getattr(self, f"max_{unit}")
+            if least and most and least > most:
+                raise ValueError(f"min_{unit} {least} is more than max_{unit} {most}")
         return self
 
 
@@ -142,6 +189,9 @@ class Eflomal(Section):
     """Sentence pairs that priors are learnt on; the others are aligned with these, batch by batch."""
     model: Literal[1, 2, 3] = 3
     """1: IBM1, 2: + HMM, 3: + fertility."""
+    prefix: int | None = Field(4, ge=1)
+    """First letters by which words are told apart, null for whole words. Rare forms of a word share what
+    is learnt; the fewer sentences, the more that helps."""
 
 
 class Encoder(Section):
@@ -331,6 +381,7 @@ class Job(Section):
     """A whole job file."""
 
     corpus: Corpus
+    filter: Filter | None = None
     translate: Translate | None = None
     label: Label | None = None
     align: tuple[Align, ...] = ()
@@ -455,7 +506,7 @@ def _where(path: str, text: str, location: list[str], overridden: set[str]) -> s
     if any(dotted == key or dotted.startswith(key + ".") for key in overridden):
         return f"--set {dotted}"
     node = yaml.compose(text, Loader=yaml.SafeLoader)
-    line = node.start_mark.line
+    line = node.start_mark.line if node else 0
     for name in location:
         if isinstance(node, yaml.SequenceNode) and name.isdigit() and int(name) < len(node.value):
             node = node.value[int(name)]

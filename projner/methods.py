@@ -56,7 +56,7 @@ def chain(job: config.Job, given: Collection[str], partial: Collection[str] = ()
     whole = set(given) - set(partial)
     groups: list[list[Stage]] = [[]]
     for step in preparation(job, given):
-        if whole.issuperset(step.outputs):
+        if step.outputs and whole.issuperset(step.outputs):
             continue
         if step.learns and groups[-1]:
             groups.append([])
@@ -83,6 +83,12 @@ def chain(job: config.Job, given: Collection[str], partial: Collection[str] = ()
 def preparation(job: config.Job, given: Collection[str]) -> list[Stage]:
     """The stages that make what projection needs, in order, as far as the job names them."""
     steps: list[Stage] = []
+    if job.filter is not None:
+        from projner.filter.stage import Filter
+
+        codes = {"source": job.corpus.source_lang, "target": job.corpus.target_lang[0]}
+        here = {side: code for side, code in codes.items() if f"{side}_tokens" in given}
+        steps.append(Filter(job.filter, here))
     if job.translate is not None:
         from projner.translate.stage import Translator
 
@@ -129,7 +135,7 @@ class Projection:
     detail: str | None
 
 
-def project(
+def project_sentence(
     source_tokens: Sequence[str],
     target_tokens: Sequence[str],
     entities: Iterable[tuple[int, int, str]],

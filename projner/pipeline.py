@@ -270,7 +270,7 @@ def _write(run: Run, table: pa.Table) -> pa.Table:
     return pa.table({"rows": [table.num_rows]})
 
 
-class _Reads(Datasource):
+class _Reads(Datasource):  # type: ignore[misc]
     """A data set of tables that each come from one call."""
 
     def __init__(self, reads: list[Read]):

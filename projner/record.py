@@ -7,6 +7,7 @@ became of a row. Everything that passes between rooms is an Arrow table with the
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -37,9 +38,14 @@ PROJECTED = pa.struct(
 without it is (null where the method has no such thing); `source_index`: its place in
 `source_entities`."""
 
+DOC = pa.struct([("id", pa.string()), ("sentence", pa.int32())])
+"""The document that a sentence was split from, and its number there, from 0. `id` is the user's own,
+else the file's name and the document's index in it, as `news.txt#3`."""
+
 COLUMNS: dict[str, pa.DataType] = {
     "id": pa.int64(),
     "origin": pa.struct([("file", pa.string()), ("index", pa.int64())]),
+    "doc": DOC,
     "source_lang": pa.string(),
     "target_lang": pa.string(),
     "source_text": pa.string(),
@@ -108,7 +114,7 @@ def is_open(table: pa.Table) -> np.ndarray:
     return np.asarray(pc.equal(table["status"], Status.OK.value).combine_chunks().fill_null(False))
 
 
-def with_column(table: pa.Table, name: str, values: pa.Array | list) -> pa.Table:
+def with_column(table: pa.Table, name: str, values: pa.Array | list[Any]) -> pa.Table:
     """`table` with column `name` added, or replaced in its place."""
     if not isinstance(values, pa.Array | pa.ChunkedArray):
         values = pa.array(values, type=type_of(name))

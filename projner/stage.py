@@ -68,7 +68,8 @@ class Stage(ABC):
 
 
 def run(stage: Stage, table: pa.Table) -> pa.Table:
-    """`table` with the stage's outputs filled in the rows that are `ok` and lack one of them.
+    """`table` with the stage's outputs filled in the rows that are `ok` and lack one of them, or in
+    all that are `ok` where the stage has no outputs.
 
     When the stage raises, the rows are halved until the guilty ones stand alone; those get the
     status `error` with the exception in `status_detail`, and the others their results.
@@ -116,14 +117,15 @@ def with_status(
         return table
     mask = pa.array(rows)
     statuses = pc.if_else(mask, status.value, table["status"])
-    texts = pa.array(details or [None] * int(rows.sum()), pa.string())
+    texts = pa.array(details, pa.string()) if details else pa.nulls(int(rows.sum()), pa.string())
     reasons = pc.replace_with_mask(table["status_detail"].combine_chunks(), mask, texts)
     table = record.with_column(table, "status", statuses)
     return record.with_column(table, "status_detail", reasons)
 
 
 def _lacks(table: pa.Table, columns: tuple[str, ...]) -> np.ndarray:
-    lacking = np.zeros(table.num_rows, dtype=bool)
+    # A stage that has none gives every row a status.
+    lacking = np.full(table.num_rows, not columns)
     for name in columns:
         if name not in table.column_names:
             return np.ones(table.num_rows, dtype=bool)

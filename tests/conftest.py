@@ -103,23 +103,21 @@ def ray_session() -> Iterator[str]:
 
 @pytest.fixture
 def bitext(tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Writes a corpus: `bitext(PAIRS, target="conll", **settings_of_corpus)` gives the job.
+    """Writes a corpus: `bitext(PAIRS, **settings_of_corpus)` gives the job.
 
-    In `corpus/` are `source.conll`, `target.txt` or `target.conll`, and `links.pharaoh`; runs go to
-    `out/`.
+    In `corpus/` are `source.conll`, `target.txt` (`target.conll` where `gold` is true), and
+    `links.pharaoh`; runs go to `out/`.
     """
 
-    def write(
-        pairs: Sequence[Pair] = PAIRS, target: str = "text", **settings: Any
-    ) -> dict[str, Any]:
+    def write(pairs: Sequence[Pair] = PAIRS, gold: bool = False, **settings: Any) -> dict[str, Any]:
         folder = tmp_path / "corpus"
         folder.mkdir(exist_ok=True)
         targets = [pair.target for pair in pairs]
-        name = "target.conll" if target == "conll" else "target.txt"
+        name = "target.conll" if gold else "target.txt"
         lines = "".join(f"{plain(text)}\n" for text in targets)
         contents = {
             "source.conll": conll([pair.source for pair in pairs]),
-            name: conll(targets) if target == "conll" else lines,
+            name: conll(targets) if gold else lines,
             "links.pharaoh": "".join(f"{pair.links}\n" for pair in pairs),
         }
         for file, content in contents.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Collection
@@ -138,19 +139,21 @@ def test_a_newer_version_of_a_stage_is_another_run(monkeypatch: pytest.MonkeyPat
     assert methods.chain(job(), GIVEN)[0].fingerprint != before
 
 
-def test_the_sentence_of_the_readme() -> None:
-    pair = projner.project(
-        ["Wangari", "Maathai", "was", "born", "in", "Nyeri", "."],
-        ["Wangari", "Maathai", "alizaliwa", "Nyeri", "."],
-        entities=[(0, 2, "PER"), (5, 6, "LOC")],
-        links=[(0, 0), (1, 1), (3, 2), (5, 3), (6, 4)],
+def test_the_sentence_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(import projner\n.*?project_sentence.*?)```", readme, re.S)
+    exec(code, {})
+    (promised,) = re.findall(r"# (\[.*\])", code)
+    assert capsys.readouterr().out.strip() == promised
+
+
+def test_where_the_labels_of_a_sentence_come_from() -> None:
+    pair = projner.project_sentence(
+        ["Ada", "met", "Eva"], ["Eva", "na", "Ada"], [(0, 1, "A"), (2, 3, "B")], [(0, 2), (2, 0)]
     )
-    assert pair.tags == ["B-PER", "I-PER", "O", "B-LOC", "O"]
-    assert pair.tokens == ["Wangari", "Maathai", "alizaliwa", "Nyeri", "."]
-    assert [(e["start"], e["end"], e["source_index"]) for e in pair.entities] == [
-        (0, 2, 0),
-        (3, 4, 1),
-    ]
+    assert pair.tokens == ["Eva", "na", "Ada"]
+    assert pair.tags == ["B-B", "O", "B-A"]
+    assert [entity["source_index"] for entity in pair.entities] == [1, 0]
     assert (pair.status, pair.detail) == ("ok", None)
 
 
@@ -160,26 +163,26 @@ def test_every_named_method_on_easy_sentences(method: str, pair: Any) -> None:
     source, spans = labelled(pair.source)
     target, expected = labelled(pair.target)
     links = [tuple(map(int, link.split("-"))) for link in pair.links.split()]
-    found = projner.project(source, target, [tuple(span) for span in spans], links, method)
+    found = projner.project_sentence(source, target, [tuple(span) for span in spans], links, method)
     assert [(e["start"], e["end"], e["label"]) for e in found.entities] == expected
 
 
 def test_a_method_may_be_a_section_of_a_job_file() -> None:
     sentence = ["Ada", "Byron"]
     section = config.Project(score="align", surface=None, max_words=1)
-    found = projner.project(sentence, sentence, [(0, 2, "PER")], [(0, 0), (1, 1)], section)
+    found = projner.project_sentence(sentence, sentence, [(0, 2, "PER")], [(0, 0), (1, 1)], section)
     assert found.tags == ["B-PER", "O"]
 
 
 def test_an_empty_sentence_and_one_without_entities() -> None:
-    assert projner.project(["a"], [], [], []).tags == []
-    assert projner.project(["a"], [], [(0, 1, "PER")], []).tags == []
-    assert projner.project(["a"], ["b"], [], [(0, 0)]).tags == ["O"]
+    assert projner.project_sentence(["a"], [], [], []).tags == []
+    assert projner.project_sentence(["a"], [], [(0, 1, "PER")], []).tags == []
+    assert projner.project_sentence(["a"], ["b"], [], [(0, 0)]).tags == ["O"]
 
 
 def test_no_tags_where_no_choice_satisfies_the_limit() -> None:
     section = config.Project(relation="=", limit=2)
-    found = projner.project(["Ada"], ["Ada"], [(0, 1, "PER")], [(0, 0)], section)
+    found = projner.project_sentence(["Ada"], ["Ada"], [(0, 1, "PER")], [(0, 0)], section)
     assert (found.status, found.tags, found.entities) == ("infeasible", ["O"], [])
     assert found.detail == "no choice of spans uses each of 1 entities = 2 times"
 
@@ -206,13 +209,14 @@ def test_no_tags_where_no_choice_satisfies_the_limit() -> None:
 )
 def test_what_one_sentence_is_refused_for(arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(JobError, match=message):
-        projner.project(*arguments)
+        projner.project_sentence(*arguments)
 
 
 def test_one_sentence_needs_no_ray_and_no_model() -> None:
     code = (
         "import sys, projner\n"
-        "assert projner.project(['Ada'], ['Ada'], [(0, 1, 'PER')], [(0, 0)]).tags == ['B-PER']\n"
+        "ada = ['Ada']\n"
+        "assert projner.project_sentence(ada, ada, [(0, 1, 'PER')], [(0, 0)]).tags == ['B-PER']\n"
         "print(*sorted({'ray', 'torch', 'transformers', 'eflomal', 'datasets'} & set(sys.modules)))"
     )
     done = subprocess.run(

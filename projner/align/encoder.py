@@ -128,18 +128,17 @@ class EncoderAligner(Stage):
     def _batch(
         self, sides: list[Side], languages: tuple[str, str], rows: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        vectors, masks, words = [], [], []
+        grids, words = [], []
         for side, language in zip(sides, languages, strict=True):
             states, lengths = self._model.states(side, rows, language, self._padding)
             word = _word_in_sentence(side, rows)
             if self.config.unit == "word":
                 states, lengths, word = _average(states, side, rows, word)
-            vector, mask = _grid(states, lengths)
-            vectors.append(vector)
-            masks.append(mask)
+            grids.append(_grid(states, lengths))
             words.append((np.cumsum(lengths) - lengths, word))
-        config = self.config
-        links = extraction.extract(config.method, *vectors, *masks, threshold=config.threshold)  # type: ignore[call-arg, arg-type]
+        (source, source_mask), (target, target_mask) = grids
+        method, threshold = self.config.method, self.config.threshold
+        links = extraction.extract(method, source, target, source_mask, target_mask, threshold)
         chosen = links.nonzero(as_tuple=True)
         scores = links[chosen].float().cpu().numpy()
         pair, *pieces = (index.cpu().numpy() for index in chosen)

@@ -1,19 +1,19 @@
 """Surface links of a whole table at once, compiled.
 
 The same as `surface.surface_links` gives sentence by sentence, which says what is linked and why,
-and is the tests' oracle. Words are numbers here, and romanised once each. Most pairs of words are
-dismissed by their lengths, or since too many letters of one do not occur in the other.
+and is the tests' oracle. Most pairs of words are dismissed by their lengths, or since too many
+letters of one do not occur in the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from projner import columns
 from projner.columns import Lists
 from projner.compiled import compiled
 from projner.romanise import romanise
@@ -22,20 +22,18 @@ Array = npt.NDArray[Any]
 
 
 class Forms(NamedTuple):
-    """Romanised words: word w has form `form[w]`; form f is `text[offsets[f] : offsets[f + 1]]`.
+    """Romanised words, in ASCII: that of word w is `text[bounds[w] : bounds[w + 1]]`.
 
-    `form` and `offsets` are int64; `text` has bytes, uint8; `letters`, int64, each form's set of
-    letters and digits, one bit for each.
+    `letters` has each word's set of symbols: bits 0 to 9 for the digits, then a to z.
     """
 
-    form: Array
-    offsets: Array
+    bounds: Array
     text: Array
     letters: Array
 
 
 class Found(NamedTuple):
-    """Links, rows in order and each by source word: flat arrays, and int64 offsets (rows + 1,)."""
+    """Links, by row and source word: flat arrays, and offsets (rows + 1,) of each row's."""
 
     offsets: Array
     source: Array
@@ -43,135 +41,144 @@ class Found(NamedTuple):
     similarity: Array
 
 
-def forms(distinct: Sequence[str]) -> Forms:
-    """The romanised forms of words."""
-    encoded = pa.array(map(romanise, distinct), pa.string()).dictionary_encode()
-    known = encoded.dictionary.to_pylist()
-    text = np.array(bytearray("".join(known), "ascii"), np.uint8)
-    offsets = np.cumsum([0, *map(len, known)])
-    form = np.array(encoded.indices, np.int64)
-    return Forms(form, offsets, text, _letters(text, offsets))
-
-
 def links(
-    source: Lists,
-    target: Lists,
-    known: Forms,
+    source: pa.ChunkedArray,
+    target: pa.ChunkedArray,
     entities: Lists | None,
     min_similarity: float,
     min_letters: int,
 ) -> Found:
     """The surface links of every row: for the words of its `entities`, or for all if that is None.
 
-    Words come as `code`, entities as `start` and `end`. Raises IndexError for entities outside
-    their sentence.
+    `source` and `target` are columns of words; entities have `start` and `end`. Raises IndexError
+    for one that is outside its sentence.
     """
-    if entities is None:
-        lengths = np.diff(source.offsets)
-        offsets, spans = np.arange(len(lengths) + 1), np.stack([0 * lengths, lengths], 1)
-    else:
-        offsets, spans = entities.offsets, entities.pairs("start", "end").astype(np.int64)
-    words = [np.array(column.fields["code"], np.int32) for column in (source, target)]
-    sides = source.offsets, words[0], target.offsets, words[1]
-    return Found(*_links(offsets, spans, *sides, known, min_similarity, min_letters))
+    (source_offsets, source_words), (offsets, words) = columns.words(source), columns.words(target)
+    wanted = np.arange(len(source_words))
+    if entities is not None:
+        pairs = entities.pairs("start", "end")
+        wanted = np.flatnonzero(_inside(entities.offsets, pairs, source_offsets))
+        source_words = source_words.take(pa.array(wanted))
+    (source_codes, codes), distinct = columns.encode(source_words, words)
+    sides = source_offsets, wanted, source_codes, offsets, codes
+    return Found(*_links(*sides, forms(distinct), min_similarity, min_letters))
+
+
+def forms(words: pa.StringArray) -> Forms:
+    """The forms of words; `romanise` goes by character."""
+    offsets, spelt, characters = columns.spell(words)
+    romanised = [romanise(character) for character in characters]
+    bounds = np.cumsum([0, *map(len, romanised)])
+    alphabet = np.array(bytearray("".join(romanised), "ascii"), np.uint8)
+    return Forms(*_forms(offsets, spelt, bounds, alphabet))
+
+
+@compiled
+def _forms(offsets: Array, spelt: Array, bounds: Array, alphabet: Array) -> Any:
+    forms = np.zeros(len(offsets), np.int64)
+    for word in range(len(offsets) - 1):
+        forms[word + 1] = forms[word]
+        for character in spelt[offsets[word] : offsets[word + 1]]:
+            forms[word + 1] += bounds[character + 1] - bounds[character]
+    text = np.empty(forms[-1], np.uint8)
+    letters = np.zeros(len(offsets) - 1, np.int64)
+    filled = 0
+    for word in range(len(letters)):
+        for character in spelt[offsets[word] : offsets[word + 1]]:
+            for symbol in alphabet[bounds[character] : bounds[character + 1]]:
+                text[filled] = symbol
+                filled += 1
+                letters[word] |= 1 << (symbol - 48 if symbol < 58 else symbol - 87)
+    return forms, text, letters
+
+
+@compiled
+def _inside(span_offsets: Array, spans: Array, offsets: Array) -> Array:
+    """Which words are inside a span of their row."""
+    inside = np.zeros(offsets[-1], np.bool_)
+    for row in range(len(offsets) - 1):
+        for start, end in spans[span_offsets[row] : span_offsets[row + 1]]:
+            if not 0 <= start <= end <= offsets[row + 1] - offsets[row]:
+                raise IndexError("an entity is outside its sentence")
+            inside[offsets[row] + start : offsets[row] + end] = True
+    return inside
 
 
 @compiled
 def _links(
-    span_offsets: Array, spans: Array, source_offsets: Array, source: Array, target_offsets: Array,
-    target: Array, known: Forms, min_similarity: float, min_letters: int,
+    source_offsets: Array, wanted: Array, source: Array, target_offsets: Array, target: Array,
+    known: Forms, min_similarity: float, min_letters: int,
 ) -> Any:  # fmt: skip
-    rows = len(span_offsets) - 1
-    longest = count = 0
-    for row in range(rows):
-        longest = max(longest, source_offsets[row + 1] - source_offsets[row])
-        for start, end in spans[span_offsets[row] : span_offsets[row + 1]]:
-            if not 0 <= start <= end <= source_offsets[row + 1] - source_offsets[row]:
-                raise IndexError("an entity is outside its sentence")
-            count += end - start
-    wanted = np.zeros(longest, np.bool_)
+    """`source` has the words at `wanted`, which are in order, and `target` all words."""
+    sources, targets = np.empty(len(wanted), np.int32), np.empty(len(wanted), np.int32)
+    similarities = np.empty(len(wanted))
+    offsets = np.zeros(len(source_offsets), np.int64)
     costs = np.empty(len(known.text) + 1, np.int64)
-    offsets = np.zeros(rows + 1, np.int64)
-    sources, targets = np.empty(count, np.int32), np.empty(count, np.int32)
-    similarities = np.empty(count)
-    filled = 0
-    for row in range(rows):
-        offsets[row + 1] = filled
-        if span_offsets[row] == span_offsets[row + 1]:
+    filled = row = 0
+    for index, word in enumerate(wanted):
+        while word >= source_offsets[row + 1]:
+            row += 1
+            offsets[row] = filled
+        form = source[index]
+        length = known.bounds[form + 1] - known.bounds[form]
+        if length == 0:
             continue
-        here = source[source_offsets[row] : source_offsets[row + 1]]
-        there = known.form[target[target_offsets[row] : target_offsets[row + 1]]]
-        for start, end in spans[span_offsets[row] : span_offsets[row + 1]]:
-            wanted[start:end] = True
-        for i, word in enumerate(here):
-            if not wanted[i]:
-                continue
-            wanted[i] = False
-            place = (i + 0.5) / len(here)
-            j, best = _most_similar(
-                known, known.form[word], there, place, min_similarity, min_letters, costs
-            )
-            if best > 0:
-                sources[filled], targets[filled], similarities[filled] = i, j, best
-                filled += 1
-        offsets[row + 1] = filled
+        least = min_similarity
+        if length < min_letters or known.letters[form] < 1 << 10:
+            least = 1.0
+        i = word - source_offsets[row]
+        place = (i + 0.5) / (source_offsets[row + 1] - source_offsets[row])
+        there = target[target_offsets[row] : target_offsets[row + 1]]
+        j, best = _most_similar(known, form, there, place, least, costs)
+        if best > 0:
+            sources[filled], targets[filled], similarities[filled] = i, j, best
+            filled += 1
+    offsets[row + 1 :] = filled
     return offsets, sources[:filled], targets[:filled], similarities[:filled]
 
 
 @compiled
 def _most_similar(
-    known: Forms, form: int, there: Array, place: float, least: float, min_letters: int,
-    costs: Array,
-) -> tuple[int, float]:  # fmt: skip
-    """The target word that is most similar to `form`, and of these nearest to `place`; 0 if none."""
-    text = _text(known, form)
-    if not len(text):
-        return 0, 0.0
-    if len(text) < min_letters or known.letters[form] >> 10 == 0:
-        least = 1.0
+    known: Forms, form: int, there: Array, place: float, least: float, costs: Array
+) -> tuple[int, float]:
+    """Of the words `there`, the most similar one, and of these that nearest to `place`.
+
+    Its index and its similarity, 0 if all are below `least`.
+    """
+    text = known.text[known.bounds[form] : known.bounds[form + 1]]
     nearest, best, best_gap = 0, 0.0, 0.0
     for j, other in enumerate(there):
-        similarity = 1.0
-        if other != form:
-            longer = max(len(text), known.offsets[other + 1] - known.offsets[other])
-            # A little more, against rounding; what is too much is found out below.
-            most = int((1 - least) * longer + 1e-6)
-            if _at_least(known, form, other) > most:
-                continue
-            similarity = 1 - _distance(text, _text(known, other), most, costs) / longer
-            if similarity < least:
-                continue
+        length = known.bounds[other + 1] - known.bounds[other]
+        longer = max(len(text), length)
+        # A little more, against rounding; what is too much is found out below.
+        most = (1 - least) * longer + 1e-6
+        if (
+            abs(len(text) - length) > most
+            or _size(known.letters[form] & ~known.letters[other]) > most
+            or _size(known.letters[other] & ~known.letters[form]) > most
+        ):
+            continue
+        similar = known.text[known.bounds[other] : known.bounds[other + 1]]
+        similarity = 1 - _distance(text, similar, most, costs) / longer
         gap = abs((j + 0.5) / len(there) - place)
-        if similarity > best or gap < best_gap:
+        if similarity >= least and (similarity > best or gap < best_gap):
             nearest, best, best_gap = j, similarity, gap
             least = similarity
     return nearest, best
 
 
 @compiled
-def _text(known: Forms, form: int) -> Array:
-    return known.text[known.offsets[form] : known.offsets[form + 1]]
+def _size(letters: int) -> int:
+    """How many a set has."""
+    size = 0
+    while letters:
+        letters &= letters - 1
+        size += 1
+    return size
 
 
 @compiled
-def _at_least(known: Forms, form: int, other: int) -> int:
-    """What the edit distance of two forms is not below, by their lengths and sets of letters."""
-    least = abs(
-        (known.offsets[form + 1] - known.offsets[form])
-        - (known.offsets[other + 1] - known.offsets[other])
-    )
-    ours, theirs = known.letters[form], known.letters[other]
-    for missing in (ours & ~theirs, theirs & ~ours):
-        edits = 0
-        while missing:
-            missing &= missing - 1
-            edits += 1
-        least = max(least, edits)
-    return least
-
-
-@compiled
-def _distance(one: Array, other: Array, most: int, costs: Array) -> int:
+def _distance(one: Array, other: Array, most: float, costs: Array) -> int:
     """The edit distance of two words, or any number above `most` if it is larger than that."""
     for j in range(len(other) + 1):
         costs[j] = j
@@ -185,13 +192,3 @@ def _distance(one: Array, other: Array, most: int, costs: Array) -> int:
         if least > most:
             return least
     return costs[len(other)]
-
-
-@compiled
-def _letters(text: Array, offsets: Array) -> Array:
-    """Each form's set of symbols: bits 0 to 9 for digits, then a to z."""
-    letters = np.zeros(len(offsets) - 1, np.int64)
-    for form in range(len(letters)):
-        for symbol in text[offsets[form] : offsets[form + 1]]:
-            letters[form] |= 1 << (symbol - 48 if symbol < 58 else symbol - 87)
-    return letters

@@ -1,4 +1,4 @@
-"""Labelling: the stage `label` against the token-classification pipeline of transformers."""
+"""Labelling: the stage `label` beside the token-classification pipeline of transformers."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from projner import checkpoints, config, devices, record
 from projner.bench import measure, models, sentences
-from projner.bench.measure import Report
-from projner.bench.rows import batches, padding_of
+from projner.bench.measure import THEIR_ROWS, Report
 from projner.label import Labeller
 
-THEIR_BATCH = 32
+OURS, THEIRS = "projner label", "transformers pipeline"
+Entities = set[tuple[int, int, str]]
+"""(first word, word after the last, class) of a sentence's entities."""
 
 
 def bench(
@@ -32,45 +32,102 @@ def bench(
     model: str | None = None,
     corpus: str | None = None,
 ) -> Report:
-    """Label sentences both ways, with the same weights.
+    """Label sentences both ways, with the same weights on the same device.
 
     Args:
-        rows: sentences.
-        repeats: how often each side runs.
-        threads: CPUs that either side may use.
-        device: what both run on.
-        dtype: what both compute in.
-        shape: of an XLM-R with random weights; see `models.SHAPES`.
-        layers: instead of the shape's.
-        width: instead of the shape's.
-        model: a checkpoint to use instead.
-        corpus: a file of sentences, one a line, instead of made-up ones.
+        rows: how many sentences.
+        repeats: how often each side labels them.
+        threads: CPUs that a side uses.
+        device: what the model runs on.
+        dtype: what it computes in.
+        shape: of an XLM-R with random weights, a name of `models.SHAPES`.
+        layers: of it, instead of the shape's.
+        width: likewise.
+        model: a checkpoint in its place.
+        corpus: a file of sentences, one a line; made-up ones by default.
 
     Raises:
         JobError: what the arguments name cannot be had.
     """
+    checkpoints.library()
     devices.use_threads(threads)
     form = models.shape(shape, layers, width)
     found = sentences.read(corpus, rows) if corpus else sentences.sentences(rows)
     with tempfile.TemporaryDirectory() as folder:
         if model is None:
             models.tagger(Path(folder), found, form)
-        place = model or folder
-        settings = config.Label(model=place, device=device, dtype=dtype)
-        labeller = Labeller(settings)
+        section = config.Label(model=model or folder, device=device, dtype=dtype)
+        labeller = Labeller(section)
         labeller.setup(threads)
-        pipeline = _pipeline(place, device, dtype)
-    table = pa.table(
+        pipeline = _pipeline(section)
+    table = _table(found)
+
+    def ours(table: pa.Table = table) -> list[pa.ChunkedArray]:
+        return [labeller(part)["source_entities"] for part in measure.batches(table)]
+
+    def theirs(found: Sequence[list[str]] = found) -> list[list[dict[str, Any]]]:
+        return pipeline(found, batch_size=THEIR_ROWS, is_split_into_words=True)
+
+    ours(table.slice(0, THEIR_ROWS))
+    theirs(found[:THEIR_ROWS])
+    measured = measure.in_turn({OURS: ours, THEIRS: theirs}, repeats)
+    same = measure.same_share(
+        [_ours(row) for part in measured[OURS].results[0] for row in part.to_pylist()],
+        [_theirs(*row) for row in zip(found, measured[THEIRS].results[0], strict=True)],
+    )
+    counted = labeller.counters()
+    share = counted["padding"] / (counted["padding"] + counted["tokens"])
+    lengths = [*map(len, pipeline.tokenizer(found, is_split_into_words=True)["input_ids"])]
+    padding = {OURS: share, THEIRS: measure.padding_in_order(lengths)}
+    chosen = pipeline.device.type
+    return Report(
+        f"labelling {len(found):,} sentences",
+        measure.beside(measured, len(found), "sentences", padding),
+        [
+            f"{same:.2%} of the sentences get the same entities on both sides.",
+            measure.HOW,
+            f"The pipeline takes {THEIR_ROWS} sentences at once, in corpus order.",
+        ],
+        measure.signature(
+            ["torch", "transformers"],
+            device=chosen,
+            dtype=str(pipeline.model.dtype).split(".")[-1],
+            threads=threads,
+            model=model or f"xlm-r:{form}",
+            corpus=corpus or "made-up",
+            repeats=repeats,
+        ),
+    )
+
+
+def _pipeline(section: config.Label) -> Any:
+    device = devices.choose_device(section.device)
+    return checkpoints.library().pipeline(
+        "token-classification",
+        model=section.model,
+        device=device,
+        dtype=devices.choose_dtype(section.dtype, device),
+        aggregation_strategy=section.pooling,
+    )
+
+
+def _table(found: Sequence[list[str]]) -> pa.Table:
+    return pa.table(
         {
             "source_tokens": pa.array(found, record.type_of("source_tokens")),
-            "status": pa.repeat(pa.scalar("ok"), len(found)),
+            "status": ["ok"] * len(found),
             "status_detail": pa.nulls(len(found), pa.string()),
         }
     )
 
-    def ours() -> list[set[tuple[int, int, str]]]:
-        rows = [row for part in batches(table) for row in labeller(part)["source_entities"].to_pylist()]
-        return [{(item["start"], item["end"], item["label"]) for item in row} for row in rows]
 
-    def theirs() -> Any:
-        return pipeline(found, batch_size=THEIR_BATCH, is_split_into_words=True)
+def _ours(row: list[dict[str, Any]]) -> Entities:
+    return {(item["start"], item["end"], item["label"]) for item in row}
+
+
+def _theirs(words: list[str], found: list[dict[str, Any]]) -> Entities:
+    """Entities in words, from those in characters of the words joined by spaces."""
+    ends = [*accumulate(words, lambda before, word: before + 1 + len(word), initial=-1)]
+    first = {end + 1: number for number, end in enumerate(ends)}
+    after = {end: number for number, end in enumerate(ends)}
+    return {(first[item["start"]], after[item["end"]], item["entity_group"]) for item in found}

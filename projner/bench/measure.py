@@ -11,8 +11,21 @@ from importlib import metadata
 from statistics import median
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+import pyarrow as pa
+
 import projner
+from projner.batching import Padding
 from projner.report.table import table
+
+STAGE_ROWS = 2048
+"""Rows that a job gives a stage at once."""
+THEIR_ROWS = 32
+"""Rows of a batch elsewhere, in the order in which they come."""
+HOW = (
+    "Medians over repeats that take turns, and the spread. speed-up: against the last side, the "
+    "median of the ratios within each turn. padding: its share of what the model computes."
+)
 
 Result = TypeVar("Result")
 
@@ -24,10 +37,14 @@ class Measured(Generic[Result]):
     results: list[Result] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
-    def rate(self, items: int) -> dict[str, float]:
-        """Items a second: the median over repeats, the lowest and the highest."""
+    def rates(self, items: int, unit: str) -> dict[str, float]:
+        """Cells of a table row: items a second, the median over repeats and the spread."""
         rates = [items / seconds for seconds in self.seconds]
-        return {"median": median(rates), "lowest": min(rates), "highest": max(rates)}
+        return {
+            f"{unit}/s": rounded(median(rates)),
+            "lowest": rounded(min(rates)),
+            "highest": rounded(max(rates)),
+        }
 
 
 def in_turn(sides: Mapping[str, Callable[[], Result]], repeats: int) -> dict[str, Measured[Result]]:
@@ -44,14 +61,60 @@ def in_turn(sides: Mapping[str, Callable[[], Result]], repeats: int) -> dict[str
     return measured
 
 
-def speed_up(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """How many times as long theirs takes: the median over repeats, each a pair taken in turn."""
-    return median(slow / quick for quick, slow in zip(ours, theirs, strict=True))
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """How many times ours theirs is: the median over repeats, each a pair taken in turn."""
+    return rounded(median(b / a for a, b in zip(ours, theirs, strict=True)))
+
+
+def rounded(value: float) -> float:
+    """A figure as a person reads it: whole from 100 on."""
+    return round(value) if value >= 100 else round(value, 3)
+
+
+def beside(
+    measured: Mapping[str, Measured[Any]],
+    items: int,
+    unit: str,
+    padding: Mapping[str, float],
+) -> list[dict[str, Any]]:
+    """A table row for each side: items a second, and how much faster it is than the last side.
+
+    `padding` is the share of padding in what each side computes.
+    """
+    *_, last = measured.values()
+    return [
+        {
+            "side": name,
+            **side.rates(items, unit),
+            "padding": padding[name],
+            "speed-up": ratio(side.seconds, last.seconds),
+        }
+        for name, side in measured.items()
+    ]
 
 
 def same_share(ours: Sequence[object], theirs: Sequence[object]) -> float:
     """The share of items that are equal on both sides."""
     return sum(a == b for a, b in zip(ours, theirs, strict=True)) / max(1, len(ours))
+
+
+def padding_in_order(*sides: Sequence[int]) -> float:
+    """The share of padding when `THEIR_ROWS` sentences at once, as they come, are read.
+
+    Each of `sides` has the lengths of sentences that are read together.
+    """
+    padding = Padding()
+    for lengths in sides:
+        for start in range(0, len(lengths), THEIR_ROWS):
+            padding.add(np.asarray(lengths[start : start + THEIR_ROWS]))
+    return padding.share
+
+
+def batches(table: pa.Table) -> list[pa.Table]:
+    """A table in the parts that a job gives a stage."""
+    return [
+        table.slice(start, STAGE_ROWS) for start in range(0, table.num_rows, STAGE_ROWS)
+    ]
 
 
 @dataclass(frozen=True)
@@ -70,11 +133,8 @@ class Report:
     def as_text(self) -> str:
         cells = [list(row.values()) for row in self.rows]
         notes = "\n".join(f"  {note}" for note in self.notes)
-        return f"{self.title}\n\n{table(list(self.rows[0]), cells)}\n\n{notes}\n\n{self._signed}"
-
-    @property
-    def _signed(self) -> str:
-        return f"signature {self.signature}"
+        header = list(self.rows[0])
+        return f"{self.title}\n\n{table(header, cells)}\n\n{notes}\n\nsignature {self.signature}"
 
 
 def signature(packages: Sequence[str], device: str = "cpu", **settings: object) -> str:

@@ -66,12 +66,17 @@ def tagger(folder: Path, sentences: Sequence[Sequence[str]], shape: Shape) -> No
         vocab_size=len(tokenizer),
         max_position_embeddings=514,
         type_vocab_size=1,
+        # Wide enough that predictions differ from word to word.
+        initializer_range=shape.width**-0.5,
         id2label=dict(enumerate(labels)),
         label2id={label: number for number, label in enumerate(labels)},
         **_encoder(shape),
     )
     with _random():
-        transformers.XLMRobertaForTokenClassification(config).save_pretrained(folder)
+        model = transformers.XLMRobertaForTokenClassification(config)
+    # Most words are in no entity.
+    model.classifier.bias.data[0] = 2
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
@@ -122,8 +127,6 @@ def _encoder(shape: Shape) -> dict[str, Any]:
         "num_hidden_layers": shape.layers,
         "num_attention_heads": shape.heads,
         "intermediate_size": shape.inner,
-        # Wide enough that predictions differ from word to word.
-        "initializer_range": shape.width**-0.5,
     }
 
 

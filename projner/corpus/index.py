@@ -17,11 +17,11 @@ import numpy as np
 import pyarrow as pa
 
 from projner import config, languages, record
-from projner.corpus import conll, files, hub, links, parquet, records, rows
+from projner.corpus import conll, documents, files, hub, links, parquet, records, rows
 from projner.corpus import ids as row_ids
 from projner.corpus.arrays import Ints
 from projner.corpus.files import File
-from projner.corpus.reader import LINE, Feed, Position, Reader, Side
+from projner.corpus.reader import DOCUMENT, LINE, Feed, Position, Reader, Side
 from projner.corpus.rows import Given
 from projner.corpus.text import Text
 from projner.errors import JobError
@@ -37,7 +37,7 @@ class Stretch:
     readers: tuple[Reader, ...]
     begins: tuple[Position, ...]
     ends: tuple[int, ...]
-    """The offset after the last row, in each file."""
+    """The offset after the last row, in each file; after its record, where rows are parts of it."""
     origin: str
     """The name of the file that the rows' `origin` names."""
     first: int
@@ -69,13 +69,18 @@ class Index:
     """Those of `columns` that some rows are given without, such as `links` of a few rows."""
     rejected: int
     """Number of rows that come out `invalid`; 0 unless `corpus.on_error` is `status`."""
+    documents: Ints | None = None
+    """(n,) index of each row's document in its file, where rows are sentences of documents."""
 
     def origins(self) -> pa.Table:
-        """The `file` (dictionary-encoded) and `position` in it of each row."""
+        """The `file` (dictionary-encoded) and `position` in it of each row, or of its document."""
         stretches = [stretch for chunk in self.chunks for stretch in chunk.stretches]
         sizes = [stretch.rows for stretch in stretches]
         names = pa.array([stretch.origin for stretch in stretches]).dictionary_encode()
-        positions = [np.arange(item.first, item.first + item.rows) for item in stretches]
+        if self.documents is None:
+            positions = [np.arange(item.first, item.first + item.rows) for item in stretches]
+        else:
+            positions = [self.documents]
         number = np.repeat(names.indices.to_numpy(), sizes)
         file = pa.DictionaryArray.from_arrays(pa.array(number), names.dictionary)
         return pa.table({"file": file, "position": np.concatenate(positions)})
@@ -92,6 +97,7 @@ def index(corpus: config.Corpus, chunk_rows: int = CHUNK_ROWS) -> Index:
     stretches: list[Stretch] = []
     digests: list[list[Ints]] = [[] for _ in salts]
     own: list[Ints] = []
+    documents_of: list[Ints] = []
     columns: tuple[str, ...] = ()
     lacking: set[str] = set()
     rejected = 0
@@ -101,6 +107,8 @@ def index(corpus: config.Corpus, chunk_rows: int = CHUNK_ROWS) -> Index:
             parts.append(row_ids.digests(given.columns, salt))
         if "id" in given.columns:
             own.append(_own_ids(given, wrong, digests[0][-1]))
+        if given.documents is not None:
+            documents_of.append(given.documents)
         columns = tuple(given.columns)
         lacking |= {name for name, column in given.columns.items() if column.null_count > len(wrong)}
         rejected += len(wrong)
@@ -122,6 +130,7 @@ def index(corpus: config.Corpus, chunk_rows: int = CHUNK_ROWS) -> Index:
         columns=_record_columns(columns),
         partial=tuple(sorted(lacking)),
         rejected=rejected * len(salts),
+        documents=np.tile(np.concatenate(documents_of), len(salts)) if documents_of else None,
     )
 
 
@@ -163,12 +172,17 @@ def _read(stretch: Stretch, corpus: config.Corpus, target_lang: str) -> pa.Table
     tables = []
     for reader, begin, end in zip(stretch.readers, stretch.begins, stretch.ends, strict=True):
         parts = [table for table, _ in reader.blocks(begin, end)]
-        tables.append(pa.concat_tables(parts) if parts else pa.table({}))
+        table = pa.concat_tables(parts) if parts else pa.table({})
+        # The last document may go on in the next stretch.
+        tables.append(table.slice(0, stretch.rows) if DOCUMENT in table.column_names else table)
         if tables[-1].num_rows != stretch.rows:
             raise JobError(f"{reader.file.path}: has changed since it was read first; start again")
-    table = rows.whole(rows.join(stretch.readers, tables), corpus, target_lang)
+    given = rows.join(stretch.readers, tables)
+    table = rows.whole(given, corpus, target_lang)
     name = pa.repeat(stretch.origin, stretch.rows)
-    position = np.arange(stretch.first, stretch.first + stretch.rows)
+    position = given.documents
+    if position is None:
+        position = np.arange(stretch.first, stretch.first + stretch.rows)
     origin = pa.StructArray.from_arrays([name, pa.array(position)], names=["file", "index"])
     return table.add_column(0, "origin", origin)
 
@@ -199,7 +213,7 @@ def _stretches(
                 # A line too many or too few is why the lines after it go wrong.
                 _refuse_unequal(feeds)
                 raise JobError(wrong[min(wrong)])
-            ends = tuple(feed.position.offset for feed in feeds)
+            ends = tuple(feed.end for feed in feeds)
             # The target's file where there is one.
             origin, first = readers[:2][-1].file.name, feeds[0].taken - taken
             yield Stretch(tuple(readers), begins, ends, origin, first, taken), given, wrong
@@ -213,6 +227,8 @@ def _groups(corpus: config.Corpus) -> Iterator[list[Reader]]:
     """The readers of a corpus: those whose rows stand side by side, group after group."""
     before: list[Reader] = []
     for readers in _opened(corpus):
+        if corpus.documents:
+            readers = [documents.Documents(reader, _language(corpus, reader)) for reader in readers]
         for reader, other in zip(readers, before, strict=False):
             if reader.columns != other.columns:
                 raise JobError(
@@ -222,6 +238,10 @@ def _groups(corpus: config.Corpus) -> Iterator[list[Reader]]:
                 )
         before = before or readers
         yield readers
+
+
+def _language(corpus: config.Corpus, reader: Reader) -> str:
+    return corpus.source_lang if "source_text" in reader.columns else corpus.target_lang[0]
 
 
 def _opened(corpus: config.Corpus) -> Iterator[list[Reader]]:

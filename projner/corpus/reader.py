@@ -7,13 +7,16 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from projner.corpus.files import File
 
 OFFSET, LINE, PROBLEM = "_offset", "_line", "_problem"
 """Columns that a reader adds to the record's: where a row begins, in bytes (rows in Parquet), the
 number of its first line from 1, and what is wrong with it (null where nothing is)."""
-
+DOCUMENT, WITHIN = "_document", "_within"
+"""Columns besides, where rows are sentences of documents: the index of the document in its file,
+and the number of sentences that begin at the same offset and come before."""
 
 Side = Literal["source", "target"]
 
@@ -23,6 +26,12 @@ class Position(NamedTuple):
 
     offset: int = 0
     line: int = 0
+    document: int = 0
+    """Documents before the row's own."""
+    sentence: int = 0
+    """Sentences of its document before it."""
+    within: int = 0
+    """Those of them that begin at the same offset."""
 
 
 class Reader(Protocol):
@@ -58,6 +67,16 @@ def place(
     return table.append_column(PROBLEM, problem)
 
 
+def position_of(table: pa.Table) -> Position:
+    """Where the first row of a reader's table begins."""
+    offset, line = table[OFFSET][0].as_py(), table[LINE][0].as_py() - 1
+    if DOCUMENT not in table.column_names:
+        return Position(offset, line)
+    sentence = table["doc"][0].as_py()["sentence"]
+    within = table[WITHIN][0].as_py()
+    return Position(offset, line, table[DOCUMENT][0].as_py(), sentence, within)
+
+
 class Feed:
     """The rows of a reader, one stretch after the other."""
 
@@ -65,6 +84,8 @@ class Feed:
         self.reader = reader
         self.position = Position()
         """Where the next row begins."""
+        self.end = 0
+        """The offset at which everything taken has ended."""
         self.taken = 0
         self._blocks = reader.blocks(Position(), None)
         self._held: pa.Table | None = None
@@ -83,12 +104,17 @@ class Feed:
             self._held = self._held.slice(rows)
             rows -= parts[-1].num_rows
             self.taken += parts[-1].num_rows
-            self.position = self._after
-            if self._held:
-                self.position = Position(
-                    self._held[OFFSET][0].as_py(), self._held[LINE][0].as_py() - 1
-                )
+            self.position = position_of(self._held) if self._held else self._after
+            self.end = self._end()
         return pa.concat_tables(parts).combine_chunks() if parts else pa.table({})
+
+    def _end(self) -> int:
+        if not self._held:
+            return self._after.offset
+        first = 0
+        if WITHIN in self._held.column_names:
+            first = pc.index(self._held[WITHIN], 0).as_py()
+        return self._held[OFFSET][first].as_py() if first >= 0 else self._after.offset
 
     def count(self) -> int:
         """How many rows the whole file has; reads it to its end."""

@@ -26,6 +26,7 @@ _TEXTS = ("source_text", "target_text")
 _TOKENS = ("source_tokens", "target_tokens")
 _IGNORED = {"target_entities", "target_tags"}
 _KNOWN = ("id", *_TEXTS, *_TOKENS, "source_entities", "source_tags", "links", *_IGNORED)
+_OF_DOCUMENTS = ("doc_id", *_TEXTS)
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Fields:
         """Each field, and the function that makes a record column of it (or raises ValueError)."""
         known: dict[str, Convert] = {
             "id": _whole_numbers,
+            "doc_id": _names,
             **dict.fromkeys(_TEXTS, _text),
             **dict.fromkeys(_TOKENS, _words),
             "source_tags": self._tags,
@@ -210,6 +212,8 @@ def choose(
     asked for is not taken unless it is a whole number. `classes` gives the names of a field's
     numbers. Raises JobError where what is asked for or needed is not there.
     """
+    if corpus.documents:
+        return _choose_of_documents(corpus, where, names)
     for column, name in corpus.columns.items():
         if column not in _KNOWN:
             raise JobError(f"corpus.columns: there is no `{column}`{_nearest(column, _KNOWN)}")
@@ -241,6 +245,26 @@ def choose(
         ignore=corpus.ignore,
         classes=tuple(classes(wanted["source_tags"])) if "source_tags" in wanted else (),
     )
+
+
+def _choose_of_documents(corpus: config.Corpus, where: str, names: Mapping[str, bool]) -> Fields:
+    """The text and perhaps the `doc_id` of documents; their other fields are left alone."""
+    for column, name in corpus.columns.items():
+        if column not in _OF_DOCUMENTS:
+            choice = ", ".join(_OF_DOCUMENTS)
+            raise JobError(f"corpus.columns: documents have no `{column}`, only {choice}")
+        require(name, where, names, f"corpus.columns.{column}")
+    texts = [name for name in _TEXTS if name in corpus.columns]
+    texts = texts or [name for name in _TEXTS if name in names]
+    if len(texts) != 1:
+        raise JobError(
+            f"{where}: one of its fields ({', '.join(names)}) has to be the text of a document; "
+            "name it under corpus.columns as source_text or target_text"
+        )
+    held = {"doc_id": "doc_id"} if "doc_id" in names else {}
+    held |= {texts[0]: texts[0], **corpus.columns}
+    chosen = tuple((name, held[name]) for name in _OF_DOCUMENTS if name in held)
+    return Fields(chosen, Notation())
 
 
 def names_of(schema: pa.Schema) -> dict[str, bool]:
@@ -387,6 +411,10 @@ def _whole_numbers(raw: pa.Array) -> pa.Int64Array:
     if not (pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_null(type_)):
         raise ValueError(f"is {type_}, not whole numbers; mend it")
     return raw.cast(pa.int64())
+
+
+def _names(raw: pa.Array) -> pa.StringArray:
+    return raw.cast(pa.string()) if pa.types.is_integer(raw.type) else _text(raw)
 
 
 def _scores(flat: pa.StructArray) -> pa.FloatArray | None:

@@ -14,7 +14,7 @@ from projner import words as word_rules
 from projner.corpus import arrays
 from projner.corpus.arrays import Ints
 from projner.corpus.links import Notation
-from projner.corpus.reader import LINE, PROBLEM, Reader
+from projner.corpus.reader import DOCUMENT, LINE, PROBLEM, Reader
 from projner.languages import Language
 from projner.record import Status
 
@@ -31,6 +31,8 @@ class Given(NamedTuple):
     places: dict[str, tuple[str, pa.Array]]
     """The file of each column, and the rows' lines in it."""
     rows: int
+    documents: Ints | None
+    """Index of each row's document in its file, where rows are sentences of documents."""
 
 
 def join(readers: Sequence[Reader], tables: Sequence[pa.Table]) -> Given:
@@ -45,7 +47,8 @@ def join(readers: Sequence[Reader], tables: Sequence[pa.Table]) -> Given:
         if table[PROBLEM].null_count < table.num_rows:
             found = enumerate(table[PROBLEM].to_pylist())
             problems = {row: what for row, what in found if what} | problems
-    return Given(columns, problems, places, tables[0].num_rows)
+    documents = tables[0][DOCUMENT].to_numpy() if DOCUMENT in tables[0].column_names else None
+    return Given(columns, problems, places, tables[0].num_rows, documents)
 
 
 def sides(columns: Sequence[str]) -> list[str]:
@@ -102,6 +105,8 @@ def whole(given: Given, corpus: config.Corpus, target_lang: str) -> pa.Table:
     """The rows with the record columns that are given or follow; without id and origin."""
     langs = {"source": corpus.source_lang, "target": target_lang}
     columns = {f"{side}_lang": pa.repeat(langs[side], given.rows) for side in SIDES}
+    if "doc" in given.columns:
+        columns["doc"] = given.columns["doc"]
     found_words: dict[str, pa.ListArray] = {}
     for side in sides(list(given.columns)):
         language = languages.find(langs[side])

@@ -146,8 +146,11 @@ def _run_rows(
 def _file_rows(location: str) -> Iterable[tuple[list[str], list[str]]]:
     from projner.corpus import conll
 
-    for sentence in conll.sentences(location):
-        yield sentence.tokens, tag_schemes.repair(sentence.tags)
+    for number, sentence in enumerate(conll.sentences(location), 1):
+        try:
+            yield sentence.tokens, tag_schemes.repair(sentence.tags)
+        except ValueError as error:
+            raise JobError(f"{location}: sentence {number}: {error}; mend it") from None
 
 
 def _without(tags: list[list[str]], ignore: Collection[str]) -> list[list[str]]:

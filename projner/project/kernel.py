@@ -1,39 +1,40 @@
 """Exact matching of a whole table at once, compiled: one span per entity at most.
 
-The same as `candidates.linked`, a score of `scores` and `match.solve` with its margins give sentence
-by sentence, from flat arrays to flat arrays; those modules say what is computed and why, and are
-the tests' oracle. Differences:
+The same as `candidates.linked`, a score of `scores` and `match.solve` with its margins give
+sentence by sentence, from flat arrays to flat arrays. Those modules say what is computed and why,
+and are the tests' oracle. What is different here:
 
-* Words are numbers, and what a score looks at in them is known once per distinct word.
-* Evidence and links are one table of source words by target words; sets of entities are the bits of
-  an integer.
-* Entities that clash go straight to a dynamic programme over positions and sets of free entities,
-  so that a sentence where too many of them have to do with each other is left to `match`.
+* Words are numbers, and what `evidence` looks at in them is found out once per distinct word.
+* Links and evidence fill a table of source by target words, and sets of entities are the bits of an
+  integer. Sums over a span grow with it, since candidates come by start, then by end.
+* Entities whose best spans clash go straight to a dynamic programme over words and sets of
+  entities. Where too many of them have to do with each other, the row is left to `match`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import astuple
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
+from projner import columns
 from projner.columns import Lists
 from projner.compiled import compiled
 from projner.project import scores
 from projner.project.match import SCALE
 
 Array = npt.NDArray[Any]
+Score = Literal["align", "align_gap", "evidence"]
 
 MAX_CLASHING = 8
-"""Entities that the dynamic programme tells apart: it has 2^8 states a word."""
+"""Entities that the programme tells apart: it has 2^8 states for each word."""
 MAX_ENTITIES = 62
-MAX_TOTAL = 2.0**62
-"""Weights below are added in an int64."""
+MAX_WEIGHT = 2.0**62
+"""What a sum of weights in an int64 stays below."""
 
-SCORES = ("align", "align_gap", "evidence")
 _ALIGN, _ALIGN_GAP, _EVIDENCE = range(3)
 _LOWER, _UPPER, _CASELESS = scores.LOWER, scores.UPPER, scores.CASELESS
 
@@ -42,7 +43,7 @@ class Rows(NamedTuple):
     """A table as flat arrays: row r has the items from `*_offsets[r]` to `*_offsets[r + 1]`.
 
     Offsets are int64 (rows + 1,); entities, links and surface links int32 (items, 2), as `scores`
-    takes them; similarities float64; words int32 codes into `Words`, unused but by `evidence`.
+    takes them; similarities float64; words int32 numbers, unused but by `evidence`.
     """
 
     entity_offsets: Array
@@ -59,7 +60,7 @@ class Rows(NamedTuple):
 
 
 class Words(NamedTuple):
-    """`scores.Forms` of distinct words: letters float64, case int8, script int32.
+    """`scores.Forms` of words by number: letters float64, case int8, script int32.
 
     Scripts are numbered by name, from 1 on and below `scripts`; 0 is none.
     """
@@ -71,7 +72,7 @@ class Words(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Chosen spans, rows in order and each in reading order: flat arrays of equal length.
+    """Chosen spans, by row and in reading order: flat arrays of one value for each.
 
     Scores and margins are float64. `left`, bool (rows,), marks the rows that were not solved.
     """
@@ -85,54 +86,69 @@ class Found(NamedTuple):
     left: Array
 
 
-def rows(
-    entities: Lists, links: Lists, surface: Lists | None, source: Lists, target: Lists
-) -> Rows:
-    """Columns as the kernel takes them: entities with `start` and `end`, links with `source`,
-    `target` and `score`, words with `code`, if at all."""
-    none = np.zeros(len(links.offsets), np.int64)
-    return Rows(
-        entities.offsets,
-        entities.pairs("start", "end"),
-        links.offsets,
-        links.pairs("source", "target"),
-        surface.offsets if surface else none,
-        surface.pairs("source", "target") if surface else np.zeros((0, 2), np.int32),
-        np.array(surface.fields["score"] if surface else [], np.float64),
-        source.offsets,
-        np.array(source.fields.get("code", []), np.int32),
-        target.offsets,
-        np.array(target.fields.get("code", []), np.int32),
-    )
-
-
-def words(distinct: Sequence[str]) -> Words:
-    """What `evidence` looks at in each word."""
-    known = [scores.form(word) for word in distinct]
-    names = sorted({"", *(script for *_, script in known)})
-    code = {name: index for index, name in enumerate(names)}
-    return Words(
-        np.array([letters for letters, *_ in known], np.float64),
-        np.array([case for _, case, _ in known], np.int8),
-        np.array([code[script] for *_, script in known], np.int32),
-        len(names),
-    )
-
-
 def match(
-    table: Rows,
-    known: Words,
-    score: Literal["align", "align_gap", "evidence"],
+    source: pa.ChunkedArray,
+    target: pa.ChunkedArray,
+    entities: Lists,
+    links: Lists,
+    surface: Lists,
+    score: Score,
     max_words: int,
     weights: scores.Weights = scores.DEFAULT,
 ) -> Found:
     """The best spans for the entities of every row.
 
     Under `align` and `align_gap` surface links replace a word's own. Raises IndexError for entities
-    or links outside their sentence.
+    and links outside their sentence.
+
+    Args:
+        source, target: columns of words.
+        entities: `start` and `end`.
+        links, surface: `source` and `target`, and `score` in surface links.
     """
+    (source_offsets, words), (target_offsets, target_words) = map(columns.words, (source, target))
+    codes, distinct = [np.empty(0, np.int32)] * 2, pa.array([], pa.string())
+    if score == "evidence":
+        codes, distinct = columns.encode(words, target_words)
+    rows = Rows(
+        entities.offsets,
+        entities.pairs("start", "end"),
+        links.offsets,
+        links.pairs("source", "target"),
+        surface.offsets,
+        surface.pairs("source", "target"),
+        surface.fields["score"].astype(np.float64),
+        source_offsets,
+        codes[0],
+        target_offsets,
+        codes[1],
+    )
     settings = tuple(map(float, astuple(weights)))
-    return Found(*_match(table, known, SCORES.index(score), max_words, settings))
+    return Found(*_match(rows, forms(distinct), get_args(Score).index(score), max_words, settings))
+
+
+def forms(words: pa.StringArray) -> Words:
+    """What `evidence` looks at in words: letters by character, the rest in the first letter."""
+    offsets, spelt, characters = columns.spell(words)
+    known = [scores.form(character) for character in characters]
+    names = sorted({"", *(script for *_, script in known)})
+    letters = np.array([letters for letters, *_ in known], np.int64)
+    case = np.array([case for _, case, _ in known], np.int8)
+    script = np.array([names.index(script) for *_, script in known], np.int32)
+    return Words(*_forms(offsets, spelt, letters, case, script), len(names))
+
+
+@compiled
+def _forms(offsets: Array, spelt: Array, letters: Array, case: Array, script: Array) -> Any:
+    count = len(offsets) - 1
+    letters_of, script_of = np.zeros(count), np.zeros(count, np.int32)
+    case_of = np.full(count, _CASELESS, np.int8)
+    for word in range(count):
+        for character in spelt[offsets[word] : offsets[word + 1]]:
+            letters_of[word] += letters[character]
+            if script_of[word] == 0:
+                case_of[word], script_of[word] = case[character], script[character]
+    return letters_of, case_of, script_of
 
 
 @compiled
@@ -518,7 +534,7 @@ def _solve_part(
         return total
     word = n_words * (n_words - 1) // 2 + 1
     unit = (n_words + 1) * word
-    if members > MAX_CLASHING or float(total) * float(unit) > MAX_TOTAL:
+    if members > MAX_CLASHING or float(total) * float(unit) > MAX_WEIGHT:
         return -1
     order = _in_groups(scores, part, members)
     return _programme(scores, starts, ends, n_words, order, word, unit, chosen)

@@ -19,7 +19,7 @@ def of_result(result: Result) -> str:
         f"{snapshot.rows:,} rows, {result.computed:,} computed now; "
         + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.seconds.items()),
         "",
-        table(("status", "rows"), sorted(snapshot.statuses.items(), key=lambda item: -item[1])),
+        table(("status", "rows"), _by_count(snapshot.statuses)),
         "",
         table(("class", "entities"), sorted(snapshot.entities.items())),
         "",
@@ -27,6 +27,10 @@ def of_result(result: Result) -> str:
         f"signature {snapshot.signature}",
     ]
     return "\n".join(lines)
+
+
+def _by_count(counts: dict[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def of_evaluation(evaluation: Evaluation) -> str:

@@ -69,7 +69,7 @@ def _expire(path: Path, seconds_to_live: float) -> None:
         return
     holder = _owner(path)
     if age < seconds_to_live and not _died_here(holder):
-        since = time.time() - float(holder.get("since", time.time()))
+        since = time.time() - float(str(holder.get("since", time.time())))
         raise JobError(
             f"{path.parent}: job {holder.get('job') or holder.get('pid')} on {holder.get('host')} has "
             f"been writing here for {since:.0f} s (last sign {age:.0f} s ago); wait for it, or try "

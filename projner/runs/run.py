@@ -172,7 +172,7 @@ class Run:
 
     def ids(self, snapshot: Snapshot) -> np.ndarray:
         """The ids (int64) of a snapshot's rows in corpus order."""
-        return self.index(snapshot)["id"].to_numpy()
+        return np.asarray(self.index(snapshot)["id"])
 
     def read_shard(
         self, name: str, ids: np.ndarray | None = None, columns: Sequence[str] | None = None

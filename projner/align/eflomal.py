@@ -1,0 +1,221 @@
+"""Statistical word alignment with eflomal (Östling and Tiedemann 2016), both directions, symmetrised.
+
+eflomal samples at random, so links are found once and kept. Those of the pairs that priors are learnt on
+are stored with the priors, by id; other pairs are aligned with these priors, batch by batch, in bounded
+memory. The package is GPL-3.0 and therefore an extra, called through its public interface.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from projner import record, stage
+from projner.align.symmetrise import symmetrise
+from projner.config import Eflomal
+from projner.errors import JobError
+from projner.record import Status
+from projner.stage import Stage
+
+STEM = 4
+"""Letters of a word that eflomal sees, in lower case: inflected forms of a word then count as one."""
+LONGEST = 500
+"""Words of a sentence that eflomal is given; its buffers end not far above."""
+_STORED, _PRIORS = "links.arrow", "priors.arrow"
+
+
+class EflomalAligner(Stage):
+    """Fills `links` by eflomal; `learn` comes first, once in a run."""
+
+    name: ClassVar[str] = "eflomal"
+    learns: ClassVar[bool] = True
+    inputs = ("id", "source_tokens", "target_tokens")
+    outputs = ("links",)
+
+    def __init__(self, config: Eflomal, folder: Path | None = None) -> None:
+        """An aligner that has learnt what is in `folder`, or that has yet to learn.
+
+        Raises JobError when eflomal is not installed.
+        """
+        _library()
+        self.config = config
+        self._folder = folder
+
+    def settings(self) -> dict[str, Any]:
+        return {**self.config.model_dump(mode="json"), "stem": STEM}
+
+    def learn(self, tables: Iterator[pa.Table], folder: Path) -> None:
+        """Align a sample of the corpus and keep its links, and priors for the other pairs."""
+        sample = _sample(tables, self.config.sample)
+        sides = _lines(sample["source_tokens"]), _lines(sample["target_tokens"])
+        forward, reverse = _align(*sides, self.config.model)
+        links = [
+            symmetrise(f, r, self.config.symmetrise) for f, r in zip(forward, reverse, strict=True)
+        ]
+        order = pc.sort_indices(sample["id"])
+        stored = pa.table({"id": sample["id"], "links": _column(links)}).take(order)
+        _write(folder / _STORED, stored)
+        _write(folder / _PRIORS, _priors(*sides, forward, reverse))
+
+    def recall(self, folder: Path) -> Stage:
+        return EflomalAligner(self.config, folder)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        assert self._folder is not None, "learn first"
+        stored = _read(self._folder / _STORED)
+        known, ids = np.asarray(stored["id"]), np.asarray(table["id"])
+        place = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+        held = known[place] == ids if len(known) else np.zeros(len(ids), bool)
+        lengths = [
+            np.asarray(pc.list_value_length(table[name])) for name in ("source_tokens", "target_tokens")
+        ]
+        long = ~held & (np.maximum(*lengths) > LONGEST)
+        new = ~held & ~long
+        parts = [stored["links"].take(pa.array(place[held])).combine_chunks()]
+        if new.any():
+            parts.append(self._with_priors(table.filter(pa.array(new))))
+        where = np.zeros(len(ids), np.int64)
+        where[held] = np.arange(held.sum())
+        where[new] = held.sum() + np.arange(new.sum())
+        links = pa.concat_arrays(parts).take(pa.array(where, mask=long))
+        table = record.with_column(table, "links", links)
+        detail = f"eflomal aligns sentences of up to {LONGEST} words"
+        return stage.with_status(
+            table, long, Status.ALIGNMENT_FAILED, [detail] * int(long.sum())
+        )
+
+    def _with_priors(self, table: pa.Table) -> pa.Array:
+        assert self._folder is not None
+        sides = _lines(table["source_tokens"]), _lines(table["target_tokens"])
+        priors = _priors_of(_read(self._folder / _PRIORS), *sides)
+        aligned = _align(*sides, self.config.model, priors)
+        return _column(
+            [symmetrise(f, r, self.config.symmetrise) for f, r in zip(*aligned, strict=True)]
+        )
+
+
+def _library() -> ModuleType:
+    try:
+        import eflomal
+    except ImportError:
+        raise JobError(
+            "align.engine eflomal is not installed: pip install 'projner[eflomal]' (GPL-3.0)"
+        ) from None
+    library: ModuleType = eflomal
+    return library
+
+
+def _sample(tables: Iterator[pa.Table], most: int) -> pa.Table:
+    """At most `most` pairs from all over the corpus: every n-th, n doubled whenever it are too many."""
+    kept: list[pa.Table] = []
+    every, seen = 1, 0
+    for table in tables:
+        both = ("source_tokens", "target_tokens")
+        short = [pc.less_equal(pc.list_value_length(table[name]), LONGEST) for name in both]
+        usable = pc.and_(pc.and_(*short), pc.equal(table["status"], Status.OK.value))
+        table = table.select(["id", *both]).filter(usable)
+        kept.append(table.take(pa.array(np.arange(-seen % every, table.num_rows, every))))
+        seen += table.num_rows
+        while sum(part.num_rows for part in kept) > most:
+            together = pa.concat_tables(kept)
+            kept = [together.take(pa.array(np.arange(0, together.num_rows, 2)))]
+            every *= 2
+    return pa.concat_tables(kept).combine_chunks()
+
+
+def _lines(tokens: pa.ChunkedArray) -> list[str]:
+    """Sentences as eflomal reads them: a line of stems each, parted by spaces."""
+    words = pc.utf8_slice_codeunits(pc.utf8_lower(pc.list_flatten(tokens)), 0, STEM)
+    lengths = pc.list_value_length(tokens).combine_chunks()
+    offsets = np.concatenate([[0], np.cumsum(np.asarray(lengths))]).astype(np.int32)
+    rows = pa.ListArray.from_arrays(pa.array(offsets), words.combine_chunks())
+    return [line + "\n" for line in pc.binary_join(rows, " ").to_pylist()]
+
+
+def _align(
+    source: Sequence[str], target: Sequence[str], model: int, priors: str | None = None
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Links from source to target, and from target to source, of every pair of lines."""
+    library = _library()
+    if not source:
+        return [], []
+    with tempfile.TemporaryDirectory(prefix="projner-eflomal-") as folder:
+        files = os.path.join(folder, "forward"), os.path.join(folder, "reverse")
+        aligner = library.Aligner(model=model)
+        given = io.StringIO(priors) if priors is not None else None
+        aligner.align(source, target, *files, priors_input=given)
+        forward, reverse = (_read_links(file) for file in files)
+    if not len(forward) == len(reverse) == len(source):
+        raise RuntimeError(f"eflomal aligned {len(forward)} of {len(source)} sentence pairs")
+    return forward, reverse
+
+
+def _read_links(path: str) -> list[np.ndarray]:
+    with open(path, encoding="ascii") as lines:
+        return [
+            np.array(line.replace("-", " ").split(), np.int32).reshape(-1, 2) for line in lines
+        ]
+
+
+def _priors(
+    source: Sequence[str], target: Sequence[str], forward: Sequence[np.ndarray], reverse: Sequence[np.ndarray]
+) -> pa.Table:
+    """What was learnt, a line of eflomal's priors file a row, with the words that it is about."""
+    library = _library()
+    text = io.StringIO()
+    written = ([_written(links) for links in side] for side in (forward, reverse))
+    library.write_priors(text, *library.calculate_priors(source, target, *written))
+    lines = text.getvalue().splitlines(keepends=True)
+    kinds, sources, targets = [], [], []
+    for line in lines:
+        kind, *words = line.rstrip("\n").split("\t")
+        kinds.append(kind)
+        # LEX names a source and a target word, FERF a source word, FERR a target word.
+        sources.append(words[0] if kind in ("LEX", "FERF") else None)
+        targets.append({"LEX": words[1], "FERR": words[0]}.get(kind))
+    columns = {"source": sources, "target": targets, "line": lines}
+    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+
+
+def _priors_of(priors: pa.Table, source: Sequence[str], target: Sequence[str]) -> str:
+    """The priors file without what is about other words than these lines have."""
+    kept = pa.array(np.ones(priors.num_rows, bool))
+    for name, lines in (("source", source), ("target", target)):
+        words = pa.array(sorted({word for line in lines for word in line.split()}), pa.string())
+        mine = pc.or_(pc.is_in(priors[name], words), pc.is_null(priors[name]))
+        kept = pc.and_(kept, mine)
+    return "".join(priors["line"].filter(kept).to_pylist())
+
+
+def _written(links: np.ndarray) -> str:
+    return " ".join(f"{source}-{target}" for source, target in links.tolist()) + "\n"
+
+
+def _column(rows: Sequence[np.ndarray]) -> pa.Array:
+    flat = np.concatenate([np.empty((0, 2), np.int32), *rows])
+    offsets = np.cumsum([0, *map(len, rows)], dtype=np.int32)
+    items = pa.StructArray.from_arrays(
+        [pa.array(flat[:, 0]), pa.array(flat[:, 1]), pa.array(np.ones(len(flat), np.float32))],
+        fields=list(record.LINK),
+    )
+    return pa.ListArray.from_arrays(pa.array(offsets), items)
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _read(path: Path) -> pa.Table:
+    """A stored table, mapped into memory: only what is looked at is read."""
+    with pa.memory_map(str(path)) as file:
+        return pa.ipc.open_file(file).read_all()
