@@ -26,8 +26,6 @@ from projner.errors import JobError
 from projner.record import Status
 from projner.stage import Stage
 
-STEM = 4
-"""Letters of a word that eflomal sees, in lower case: inflected forms of a word then count as one."""
 LONGEST = 500
 """Words of a sentence that eflomal is given; its buffers end not far above."""
 _STORED, _PRIORS = "links.arrow", "priors.arrow"
@@ -51,12 +49,12 @@ class EflomalAligner(Stage):
         self._folder = folder
 
     def settings(self) -> dict[str, Any]:
-        return {**self.config.model_dump(mode="json"), "stem": STEM}
+        return self.config.model_dump(mode="json")
 
     def learn(self, tables: Iterator[pa.Table], folder: Path) -> None:
         """Align a sample of the corpus and keep its links, and priors for the other pairs."""
         sample = _sample(tables, self.config.sample)
-        sides = _lines(sample["source_tokens"]), _lines(sample["target_tokens"])
+        sides = self._lines(sample["source_tokens"]), self._lines(sample["target_tokens"])
         forward, reverse = _align(*sides, self.config.model)
         links = [
             symmetrise(f, r, self.config.symmetrise) for f, r in zip(forward, reverse, strict=True)
@@ -95,12 +93,22 @@ class EflomalAligner(Stage):
 
     def _with_priors(self, table: pa.Table) -> pa.Array:
         assert self._folder is not None
-        sides = _lines(table["source_tokens"]), _lines(table["target_tokens"])
+        sides = self._lines(table["source_tokens"]), self._lines(table["target_tokens"])
         priors = _priors_of(_read(self._folder / _PRIORS), *sides)
         aligned = _align(*sides, self.config.model, priors)
         return _column(
             [symmetrise(f, r, self.config.symmetrise) for f, r in zip(*aligned, strict=True)]
         )
+
+    def _lines(self, tokens: pa.ChunkedArray) -> list[str]:
+        """Sentences as eflomal reads them: a line of words each, lower-cased and cut to `prefix`."""
+        words = pc.utf8_lower(pc.list_flatten(tokens))
+        if self.config.prefix is not None:
+            words = pc.utf8_slice_codeunits(words, 0, self.config.prefix)
+        lengths = pc.list_value_length(tokens).combine_chunks()
+        offsets = np.concatenate([[0], np.cumsum(np.asarray(lengths))]).astype(np.int32)
+        rows = pa.ListArray.from_arrays(pa.array(offsets), words.combine_chunks())
+        return [line + "\n" for line in pc.binary_join(rows, " ").to_pylist()]
 
 
 def _library() -> ModuleType:
@@ -130,15 +138,6 @@ def _sample(tables: Iterator[pa.Table], most: int) -> pa.Table:
             kept = [together.take(pa.array(np.arange(0, together.num_rows, 2)))]
             every *= 2
     return pa.concat_tables(kept).combine_chunks()
-
-
-def _lines(tokens: pa.ChunkedArray) -> list[str]:
-    """Sentences as eflomal reads them: a line of stems each, parted by spaces."""
-    words = pc.utf8_slice_codeunits(pc.utf8_lower(pc.list_flatten(tokens)), 0, STEM)
-    lengths = pc.list_value_length(tokens).combine_chunks()
-    offsets = np.concatenate([[0], np.cumsum(np.asarray(lengths))]).astype(np.int32)
-    rows = pa.ListArray.from_arrays(pa.array(offsets), words.combine_chunks())
-    return [line + "\n" for line in pc.binary_join(rows, " ").to_pylist()]
 
 
 def _align(

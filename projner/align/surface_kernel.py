@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from projner import columns
 from projner.columns import Lists
@@ -53,15 +54,16 @@ def links(
     `source` and `target` are columns of words; entities have `start` and `end`. Raises IndexError
     for one that is outside its sentence.
     """
-    (source_offsets, source_words), (offsets, words) = columns.words(source), columns.words(target)
-    wanted = np.arange(len(source_words))
+    offsets = columns.lists(source).offsets
+    words = np.arange(offsets[-1])
     if entities is not None:
-        pairs = entities.pairs("start", "end")
-        wanted = np.flatnonzero(_inside(entities.offsets, pairs, source_offsets))
-        source_words = source_words.take(pa.array(wanted))
-    (source_codes, codes), distinct = columns.encode(source_words, words)
-    sides = source_offsets, wanted, source_codes, offsets, codes
-    return Found(*_links(*sides, forms(distinct), min_similarity, min_letters))
+        words = np.flatnonzero(_inside(entities.offsets, entities.pairs("start", "end"), offsets))
+        chosen = pc.list_flatten(source.combine_chunks()).take(pa.array(words))
+        bounds = pa.array(np.searchsorted(words, offsets), pa.int32())
+        source = pa.chunked_array([pa.ListArray.from_arrays(bounds, chosen)])
+    (wanted, there), distinct = columns.encode(source, target)
+    sides = wanted.offsets, wanted.fields["code"], there.offsets, there.fields["code"]
+    return Found(*_links(offsets, words, *sides, forms(distinct), min_similarity, min_letters))
 
 
 def forms(words: pa.StringArray) -> Forms:
@@ -106,35 +108,33 @@ def _inside(span_offsets: Array, spans: Array, offsets: Array) -> Array:
 
 @compiled
 def _links(
-    source_offsets: Array, wanted: Array, source: Array, target_offsets: Array, target: Array,
-    known: Forms, min_similarity: float, min_letters: int,
+    offsets: Array, words: Array, source_offsets: Array, source: Array, target_offsets: Array,
+    target: Array, known: Forms, min_similarity: float, min_letters: int,
 ) -> Any:  # fmt: skip
-    """`source` has the words at `wanted`, which are in order, and `target` all words."""
-    sources, targets = np.empty(len(wanted), np.int32), np.empty(len(wanted), np.int32)
-    similarities = np.empty(len(wanted))
-    offsets = np.zeros(len(source_offsets), np.int64)
+    """`source` is of the words to link, which are at `words` in rows of all, at `offsets`."""
+    found = np.zeros(len(offsets), np.int64)
+    sources, targets = np.empty(len(words), np.int32), np.empty(len(words), np.int32)
+    similarities = np.empty(len(words))
     costs = np.empty(len(known.text) + 1, np.int64)
-    filled = row = 0
-    for index, word in enumerate(wanted):
-        while word >= source_offsets[row + 1]:
-            row += 1
-            offsets[row] = filled
-        form = source[index]
-        length = known.bounds[form + 1] - known.bounds[form]
-        if length == 0:
-            continue
-        least = min_similarity
-        if length < min_letters or known.letters[form] < 1 << 10:
-            least = 1.0
-        i = word - source_offsets[row]
-        place = (i + 0.5) / (source_offsets[row + 1] - source_offsets[row])
+    filled = 0
+    for row in range(len(offsets) - 1):
         there = target[target_offsets[row] : target_offsets[row + 1]]
-        j, best = _most_similar(known, form, there, place, least, costs)
-        if best > 0:
-            sources[filled], targets[filled], similarities[filled] = i, j, best
-            filled += 1
-    offsets[row + 1 :] = filled
-    return offsets, sources[:filled], targets[:filled], similarities[:filled]
+        for index in range(source_offsets[row], source_offsets[row + 1]):
+            form = source[index]
+            length = known.bounds[form + 1] - known.bounds[form]
+            if length == 0:
+                continue
+            least = min_similarity
+            if length < min_letters or known.letters[form] < 1 << 10:
+                least = 1.0
+            i = words[index] - offsets[row]
+            place = (i + 0.5) / (offsets[row + 1] - offsets[row])
+            j, best = _most_similar(known, form, there, place, least, costs)
+            if best > 0:
+                sources[filled], targets[filled], similarities[filled] = i, j, best
+                filled += 1
+        found[row + 1] = filled
+    return found, sources[:filled], targets[:filled], similarities[:filled]
 
 
 @compiled
