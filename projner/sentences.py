@@ -30,7 +30,7 @@ _SPOKEN = regex.compile(r"[\p{L}\p{N}]")
 _ALSO_END = regex.compile(
     "(?:"
     r"[\u17D4\u17D5]++(?!\u179B\u17D4)|"  # Khmer, but for the "etc."
-    r"[\u0F0D-\u0F11\u0F14]++(?:\s++[\u0F0D-\u0F11\u0F14]++)*+(?!\S)|"  # Tibetan
+    r"[\u0F0D-\u0F11\u0F14]++(?:(?:\s++[\u0F0D-\u0F11\u0F14]++)++|(?!\S))|"  # Tibetan
     r"\u1361\s?+\u1361|(?<=\p{Ethiopic}\s?)::"
     rf"){_CLOSING}"
 )
@@ -42,13 +42,9 @@ _NO_END = regex.compile(
     r"\A\s*+\(?(?:\p{N}{1,3}|\p{L})[.)]"
     r")\s*+\Z"
 )
-_CUTS = [
-    regex.compile(rf"(?r){pattern}")
-    for pattern in (
-        rf"(?:\p{{Sentence_Terminal}}{_CLOSING}\s|[\u3002\uFF01\uFF1F\uFF61]{_CLOSING})",
-        r"\s",
-    )
-]
+_FULL_STOP = rf"(?:\p{{Sentence_Terminal}}{_CLOSING}\s|[\u3002\uFF01\uFF1F\uFF61]{_CLOSING})"
+# The last place in a piece, of the first kind that there is.
+_CUTS = [regex.compile(f"(?r){pattern}") for pattern in (_FULL_STOP, r"\s")]
 
 
 def split(text: str, language: Language | str) -> list[tuple[int, int]]:
@@ -99,15 +95,13 @@ def _sentences(piece: str, offset: int, code: str) -> list[tuple[int, int]]:
     for end in sorted({*ends, len(piece)}):
         part = piece[start:end]
         sentence = part.strip()
-        first = offset + start + len(part) - len(part.lstrip())
-        if _SPOKEN.search(sentence):
-            spans.append((first, first + len(sentence)))
-        elif spans and sentence:
-            # Nothing but marks, such as a bracket that closes.
-            spans[-1] = (spans[-1][0], first + len(sentence))
-        elif end < len(piece):
+        is_mark = not _SPOKEN.search(sentence)
+        if is_mark and not spans and end < len(piece):
             continue
-        elif sentence:
-            spans.append((first, first + len(sentence)))
+        if sentence:
+            first = offset + start + len(part) - len(part.lstrip())
+            # What has no letters, such as a bracket that closes, goes with its neighbour.
+            begin = spans.pop()[0] if is_mark and spans else first
+            spans.append((begin, first + len(sentence)))
         start = end
     return spans

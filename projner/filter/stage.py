@@ -35,16 +35,15 @@ class Filter(Stage):
         self._identity: str | None = None
         if chosen.language is not None:
             known = identify.load(chosen.language).labels
-            found = {
-                side: identify.label_of(languages.find(code), known) for side, code in sides.items()
-            }
-            unknown = [sides[side] for side, label in found.items() if label is None]
-            if unknown:
-                raise JobError(
-                    f"filter.language: {chosen.language.engine} cannot tell {' or '.join(unknown)};"
-                    " leave it out, or give a fastText model that can"
-                )
-            self._labels = {side: label for side, label in found.items() if label is not None}
+            for side, code in sides.items():
+                language = languages.find(code)
+                label = identify.label_of(language, known)
+                if label is None:
+                    raise JobError(
+                        f"filter.language: {chosen.language.engine} cannot tell {language.name} "
+                        f"({code}); leave it out, or give a fastText model that can"
+                    )
+                self._labels[side] = label
             self._identity = identify.identity(chosen.language)
 
     def settings(self) -> dict[str, Any]:
