@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import projner
@@ -60,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = _command(commands, "demo", _demo, "project a small corpus that comes with projner")
     demo.add_argument("--output", default="demo-output", metavar="DIR", help="where runs go")
+
+    bench = commands.add_parser("bench", help="speed beside other ways to do the same")
+    _bench_commands(bench.add_subparsers(required=True, metavar="WHAT", dest="what"))
     return parser
 
 
@@ -68,6 +72,66 @@ def _command(commands: Any, name: str, run: object, summary: str) -> argparse.Ar
     command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     command.set_defaults(run=run)
     return command
+
+
+def _bench_commands(commands: Any) -> None:
+    """A command for each module of `projner.bench`, whose defaults hold where nothing is given."""
+    models = {
+        "label": "the stage `label` beside transformers' pipeline",
+        "align": "the stage `encoder` beside awesome-align",
+        "translate": "the stage `translate` beside transformers' generate",
+    }
+    for name, summary in models.items():
+        command = _bench_command(commands, name, summary)
+        option = partial(command.add_argument, default=argparse.SUPPRESS)
+        items = "pairs" if name == "align" else "rows"
+        option(f"--{items}", type=_count, metavar="N", help="how many sentences or sentence pairs")
+        option("--threads", type=_count, metavar="N", help="CPUs of either side; 1 by default")
+        option("--device", choices=("auto", "cuda", "mps", "cpu"), help="what the model runs on")
+        option("--dtype", help="what ours computes in, as in a job file")
+        option("--shape", help="tiny, small (the default), base, large or nllb-600m")
+        option("--layers", type=_count, metavar="N", help="instead of the shape's")
+        option("--width", type=_count, metavar="N", help="hidden size, instead of the shape's")
+        option("--corpus", metavar="FILE", help="real sentences, one a line (align: `a ||| b`)")
+        if name != "align":
+            option("--model", help="a checkpoint in place of random weights")
+        if name == "translate":
+            option("--beams", type=_count, metavar="N", help="of the search; 4 by default")
+
+    command = _bench_command(commands, "matching", "exact matching beside integer programmes")
+    option = partial(command.add_argument, default=argparse.SUPPRESS)
+    option("--jobs", nargs="+", metavar="JOB.yaml", help="corpora to draw sentences from")
+    option("--set", action="append", dest="overrides", metavar="SECTION.KEY=VALUE", help="to jobs")
+    option("--instances", type=_count, metavar="N", help="sentences of each corpus")
+    option("--programmes", nargs="+", help="{pairs,words}-{scip,highs,cp_sat}")
+    option("--limit", type=float, metavar="SECONDS", help="for a programme to solve one sentence")
+    option("--all-pairs", action="store_true", help="variables for pairs that score nothing, too")
+    option("--hard", action="store_true", help="add a sentence with 40 entities of one class")
+
+    command = _bench_command(commands, "job", "a whole projection-only job beside one without Ray")
+    option = partial(command.add_argument, default=argparse.SUPPRESS)
+    option("--rows", type=_count, metavar="N", help="sentence pairs")
+    option("--cpus", type=_count, metavar="N", help="of either side; all by default")
+    option("--method", help="a projection method that `compare` knows")
+
+
+def _bench_command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
+    command = _command(commands, name, _bench, summary)
+    command.add_argument(
+        "--repeats",
+        type=_count,
+        default=argparse.SUPPRESS,
+        metavar="N",
+        help="how often each side runs; 3 by default",
+    )
+    command.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    return command
+
+
+def _count(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
 
 
 def _job_arguments(command: argparse.ArgumentParser) -> None:
@@ -130,6 +194,22 @@ def _demo(options: argparse.Namespace) -> None:
     from projner.demo import run
 
     run.demo(options.output)
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from importlib import import_module
+
+    from projner.bench.measure import quiet
+
+    given = {
+        name: value
+        for name, value in vars(options).items()
+        if name not in ("what", "run", "debug", "json")
+    }
+    print(f"projner: measuring {options.what}; this takes a while", file=sys.stderr)
+    with quiet():
+        report = import_module(f"projner.bench.{options.what}").bench(**given)
+    print(json.dumps(report.as_json()) if options.json else report.as_text())
 
 
 if __name__ == "__main__":

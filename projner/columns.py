@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 Array = npt.NDArray[Any]
+
+
+MANY_ROWS = 1000
+"""Rows from which on compiled code is worth its half second of loading."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +31,7 @@ class Lists:
 
     def rows(self) -> list[slice]:
         """The slice of each row's items."""
-        bounds = self.offsets.tolist()
-        return [slice(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        return [slice(first, stop) for first, stop in pairwise(self.offsets.tolist())]
 
     def pairs(self, first: str, second: str) -> Array:
         """Two integer fields side by side: int32, shape (items, 2)."""
@@ -44,22 +48,25 @@ def lists(column: pa.ChunkedArray, fields: Sequence[str] = ()) -> Lists:
     )
 
 
-def words(column: pa.ChunkedArray) -> tuple[Array, pa.StringArray]:
-    """A column of lists of strings: its offsets, as those of `Lists`, and all words."""
-    array = column.combine_chunks()
-    return _offsets(array), pc.list_flatten(array)
+def no_lists(rows: int, fields: Sequence[str]) -> Lists:
+    """Rows without items."""
+    return Lists(np.zeros(rows + 1, np.int64), dict.fromkeys(fields, np.empty(0, np.int32)))
 
 
-def encode(*arrays: pa.StringArray) -> tuple[list[Array], pa.StringArray]:
-    """Words by number, int32, and the distinct words that these number."""
-    encoded = pa.concat_arrays(arrays).dictionary_encode()
-    codes = np.array(encoded.indices, np.int32)
-    bounds = np.cumsum([len(array) for array in arrays])
-    return np.split(codes, bounds[:-1]), encoded.dictionary
+def encode(*columns: pa.ChunkedArray) -> tuple[list[Lists], pa.StringArray]:
+    """Columns of words by number: rows of `code`, int32, and the distinct words that it numbers."""
+    arrays = [column.combine_chunks() for column in columns]
+    encoded = pa.concat_arrays([pc.list_flatten(array) for array in arrays]).dictionary_encode()
+    codes, coded = np.array(encoded.indices, np.int32), []
+    for array in arrays:
+        offsets = _offsets(array)
+        coded.append(Lists(offsets, {"code": codes[: offsets[-1]]}))
+        codes = codes[offsets[-1] :]
+    return coded, encoded.dictionary
 
 
 def spell(words: pa.StringArray) -> tuple[Array, Array, list[str]]:
-    """Words by character: offsets (words + 1,), numbers, and the distinct characters of these."""
+    """Words by character: offsets (words + 1,), numbers, and the characters that these number."""
     offsets = np.zeros(len(words) + 1, np.int64)
     np.cumsum(pc.utf8_length(words).to_numpy(), out=offsets[1:])
     text = pc.binary_join(pa.ListArray.from_arrays([0, len(words)], words), "")[0].as_py()
@@ -76,4 +83,3 @@ def _offsets(array: pa.Array) -> Array:
     offsets = np.zeros(len(array) + 1, np.int64)
     np.cumsum(lengths.to_numpy(zero_copy_only=False), out=offsets[1:])
     return offsets
-

@@ -182,9 +182,9 @@ class Eflomal(Section):
     """Statistical word alignment by Gibbs sampling (Östling and Tiedemann 2016), both directions."""
 
     engine: Literal["eflomal"] = "eflomal"
-    symmetrise: Literal[
-        "intersection", "union", "grow-diag-final-and", "forward", "reverse"
-    ] = "grow-diag-final-and"
+    symmetrise: Literal["intersection", "union", "grow-diag-final-and", "forward", "reverse"] = (
+        "grow-diag-final-and"
+    )
     sample: int = Field(200_000, ge=1)
     """Sentence pairs that priors are learnt on; the others are aligned with these, batch by batch."""
     model: Literal[1, 2, 3] = 3
@@ -244,7 +244,7 @@ class Translate(Section):
     """Load weights from pickle files (`.bin`) where there are no safetensors. Only from people you
     trust."""
     beam_size: int = Field(4, ge=1)
-    """4 is what NLLB-200 was evaluated with; 1 is greedy search, and twice as fast or more."""
+    """1 is greedy search, and twice as fast or more."""
     max_length_ratio: float = Field(3, gt=0)
     """Sub-words of a translation for each one of its text, at most, and 20 more. One that does not
     end before that has failed."""
@@ -408,7 +408,9 @@ def load(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Job:
     except OSError as error:
         raise JobError(f"{path}: cannot read the job file: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise JobError(f"{path}: byte {error.start} is not UTF-8; save the job file as UTF-8") from None
+        raise JobError(
+            f"{path}: byte {error.start} is not UTF-8; save the job file as UTF-8"
+        ) from None
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -430,7 +432,9 @@ def build(data: Mapping[str, Any], where: Any = None) -> Job:
     try:
         return Job.model_validate(data)
     except ValidationError as invalid:
-        raise JobError(_first_error(invalid, where or (lambda location: ".".join(location)))) from None
+        raise JobError(
+            _first_error(invalid, where or (lambda location: ".".join(location)))
+        ) from None
 
 
 def fingerprint(*parts: Any) -> str:

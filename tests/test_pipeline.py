@@ -363,6 +363,66 @@ def test_several_files_by_glob_folder_or_list_packed_or_not(
     ]
 
 
+LONG = 600
+ODD = {
+    "one word": (Pair("[LOC Rome]", "[LOC Roma]", "0-0"), {}),
+    "no links": (Pair("[LOC Rome] fell", "[LOC Roma] ilianguka", ""), {}),
+    "repeated links": (Pair("[LOC Rome] fell", "[LOC Roma] ilianguka", "0-0 0-0 1-1 0-0"), {}),
+    "Arabic": (
+        Pair("[PER Ada] came to [LOC Rome]", "وصلت [PER آدا] إلى [LOC روما]", "0-1 1-0 2-2 3-3"),
+        {"target_lang": "arb_Arab"},
+    ),
+    "Chinese": (
+        Pair("[LOC Rome] fell .", "[LOC 罗 马] 陷 落 。", "0-0 0-1 1-2 1-3 2-4"),
+        {"target_lang": "zho_Hans"},
+    ),
+    "emoji": (Pair("[LOC Rome] 😀 !", "👩‍👩‍👧 [LOC Roma] 🇮🇹", "0-1 1-0"), {}),
+    "combining marks": (
+        Pair("[LOC Ẹdo] fell", "[LOC Ẹ\u0301dó] ṣubú", "0-0 1-1"),
+        {"target_lang": "yo"},
+    ),
+    "600 words": (
+        Pair(
+            " ".join(f"a{n} [LOC Rome{n}] b" for n in range(LONG // 3)),
+            " ".join(f"c{n} [LOC Roma{n}] d" for n in range(LONG // 3)),
+            " ".join(f"{n}-{n}" for n in range(LONG)),
+        ),
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_odd_sentences(bitext: Bitext, kind: str) -> None:
+    pair, settings = ODD[kind]
+    pairs = [PAIRS[0], pair, pair, PAIRS[1]]
+    _, rows = done(bitext(pairs, **settings))
+    check(rows, pairs)
+
+
+def test_unsplit_chinese_is_split_by_the_rule_of_its_language(bitext: Bitext) -> None:
+    pair = Pair("[LOC Rome] fell .", "罗马陷落。", "0-0 0-1 1-2 1-3 2-4")
+    _, (row,) = done(bitext([pair], target_lang="zho_Hans", split="words"))
+    assert row["tokens"] == ["罗", "马", "陷", "落", "。"]
+    assert row["ner_tags"] == ["B-LOC", "I-LOC", "O", "O", "O"]
+    assert row["target_text"] == pair.target
+
+
+@pytest.mark.parametrize("ending", ["\r\n", "\n"])
+@pytest.mark.parametrize("mark", ["\ufeff", ""])
+@pytest.mark.parametrize("last", [True, False])
+def test_files_from_other_systems(
+    bitext: Bitext, tmp_path: Path, ending: str, mark: str, last: bool
+) -> None:
+    job = bitext()
+    for path in (tmp_path / "corpus").iterdir():
+        text = path.read_text(encoding="utf-8")
+        text = text if last else text.rstrip("\n")
+        path.write_bytes((mark + text.replace("\n", ending)).encode())
+    _, rows = done(job)
+    check(rows, PAIRS)
+
+
 def test_a_run_has_one_writer(bitext: Bitext) -> None:
     first, _ = done(bitext())
     with lease.hold(first.run.folder):
@@ -389,14 +449,47 @@ def test_a_file_that_changes_while_a_job_reads_it_is_refused(
         return found
 
     monkeypatch.setattr(pipeline.corpora, "index", then_cut)
-    with pytest.raises(
-        JobError, match=r"target.txt: has changed since it was read first; start again"
-    ):
+    path = tmp_path / "corpus" / "target.txt"
+    with pytest.raises(JobError) as refused:
         done(job)
+    assert str(refused.value) == f"{path}: has changed since it was read first; start again"
     monkeypatch.undo()
     assert runs.Run(next((tmp_path / "out" / "runs").iterdir())).latest() is None
     _, rows = done(bitext())
     check(rows, PAIRS)
+
+
+@pytest.mark.parametrize("where", ["setup", "write"])
+def test_what_a_worker_asks_the_user_to_mend_is_one_line(
+    bitext: Bitext, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    class Refuses(Stage):
+        name: ClassVar[str] = "refuses"
+        room: ClassVar[str | None] = "align"
+        inputs = ("target_tokens",)
+        outputs = ("links",)
+
+        def settings(self) -> dict[str, Any]:
+            return {}
+
+        def setup(self, cpus: float | None = None) -> None:
+            raise JobError("no such model; give another")
+
+        def __call__(self, table: pa.Table) -> pa.Table:
+            return table
+
+    def refuse(*_: object) -> None:
+        raise JobError("no such model; give another")
+
+    job = bitext()
+    if where == "write":
+        monkeypatch.setattr(pipeline, "_write", refuse)
+    else:
+        monkeypatch.setattr(methods, "preparation", lambda *_: [Refuses()])
+        del job["corpus"]["links"]
+    with pytest.raises(JobError) as refused:
+        done(job)
+    assert str(refused.value) == "no such model; give another"
 
 
 def test_no_output_and_no_place_for_it(bitext: Bitext, tmp_path: Path) -> None:

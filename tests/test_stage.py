@@ -53,9 +53,9 @@ ROWS = st.lists(
 
 @given(ROWS)
 def test_each_row_gets_its_own_result(given_rows: list[tuple[str, str, str | None]]) -> None:
-    texts, statuses, targets = (list(column) for column in zip(*given_rows, strict=True)) if (
-        given_rows
-    ) else ([], [], [])
+    texts, statuses, targets = (
+        (list(column) for column in zip(*given_rows, strict=True)) if (given_rows) else ([], [], [])
+    )
     upper = Upper()
     result = stage.run(upper, rows(texts, statuses, targets)).to_pylist()
     assert [row["source_text"] for row in result] == texts

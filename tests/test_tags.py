@@ -75,7 +75,9 @@ def test_seqeval_reads_the_same_spans(scheme: tags.Scheme, sentence: tuple) -> N
     assert [Span(start, end + 1, label) for label, start, end in read] == spans
 
 
-@given(st.lists(st.builds(lambda p, c: p if p == "O" else f"{p}-{c}", st.sampled_from("OBI"), LABELS)))
+@given(
+    st.lists(st.builds(lambda p, c: p if p == "O" else f"{p}-{c}", st.sampled_from("OBI"), LABELS))
+)
 def test_repair_means_what_conlleval_means(broken: list[str]) -> None:
     repaired = tags.repair(broken)
     assert tags.repair(repaired) == repaired

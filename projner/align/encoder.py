@@ -106,9 +106,7 @@ class EncoderAligner(Stage):
         self._seconds += time.perf_counter() - began
         return record.with_column(table, "links", _column(table.num_rows, links, scores))
 
-    def _align(
-        self, table: pa.Table, languages: tuple[str, str]
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _align(self, table: pa.Table, languages: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
         """Links (row, source word, target word) and their scores, of rows of one language pair."""
         sides = [self._side(table["source_tokens"]), self._side(table["target_tokens"])]
         lengths = sides[0].lengths + sides[1].lengths
@@ -142,7 +140,9 @@ class EncoderAligner(Stage):
         chosen = links.nonzero(as_tuple=True)
         scores = links[chosen].float().cpu().numpy()
         pair, *pieces = (index.cpu().numpy() for index in chosen)
-        ends = [word[first[pair] + piece] for (first, word), piece in zip(words, pieces, strict=True)]
+        ends = [
+            word[first[pair] + piece] for (first, word), piece in zip(words, pieces, strict=True)
+        ]
         return _word_links(np.column_stack([rows[pair], *ends]), scores)
 
 
@@ -161,7 +161,9 @@ class HiddenStates:
         key = "encoder_layers" if settings.is_encoder_decoder else "num_hidden_layers"
         layers = getattr(settings, key)
         if not 0 <= config.layer <= layers:
-            raise JobError(f"{config.model}: has {layers} layers; set align.layer to one of 0..{layers}")
+            raise JobError(
+                f"{config.model}: has {layers} layers; set align.layer to one of 0..{layers}"
+            )
         # One layer more than is read: what comes after the last layer (a norm) is not wanted.
         setattr(settings, key, min(config.layer + 1, layers))
         model = checkpoints.load_model(
@@ -176,7 +178,9 @@ class HiddenStates:
         self._model = model.get_encoder() if settings.is_encoder_decoder else model
         self._tokenizer = tokenizer
         self._frames: dict[str, Frame] = {}
-        self._limit = subwords.limit(model, tokenizer) - subwords.frame(tokenizer, config.model).size
+        self._limit = (
+            subwords.limit(model, tokenizer) - subwords.frame(tokenizer, config.model).size
+        )
         tokenizer.backend_tokenizer.no_truncation()
         tokenizer.backend_tokenizer.no_padding()
 

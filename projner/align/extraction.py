@@ -85,7 +85,9 @@ def _mutual_best(similarity: Tensor, pairs: Tensor) -> Tensor:
     """Pairs in which each is the other's best (the first of equals)."""
     masked = similarity.masked_fill(~pairs, -1)
     best_target, best_source = masked.argmax(2), masked.argmax(1)
-    return _one_hot(best_target, similarity.shape[2]) & _one_hot(best_source, similarity.shape[1]).mT
+    return (
+        _one_hot(best_target, similarity.shape[2]) & _one_hot(best_source, similarity.shape[1]).mT
+    )
 
 
 def _one_hot(indices: Tensor, count: int) -> Tensor:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cdist
 
-from projner import record
+from projner import columns, record
 from projner.romanise import romanise
 from projner.stage import Stage
 
@@ -46,13 +47,13 @@ def surface_links(
         [form for _, form in sources],
         [form for _, form in targets],
         scorer=Levenshtein.normalized_similarity,
-        score_cutoff=min_similarity,
         dtype="float64",
     )
     links = []
     for (i, form), row in zip(sources, similarities, strict=True):
         best = row.max()
-        if best <= 0 or (best < 1 and (len(form) < MIN_LETTERS or form.isdigit())):
+        exact = len(form) < MIN_LETTERS or form.isdigit()
+        if best < (1 if exact else min_similarity):
             continue
         position = (i + 0.5) / len(source_tokens)
         equals = [targets[k][0] for k in (row == best).nonzero()[0]]
@@ -77,13 +78,31 @@ class SurfaceAligner(Stage):
         return {"min_similarity": self._min_similarity, "beside": self._beside}
 
     def __call__(self, table: pa.Table) -> pa.Table:
+        if table.num_rows < columns.MANY_ROWS:
+            return record.with_column(table, self.outputs[0], self._one_by_one(table))
+        # Here, since it takes half a second to load.
+        from projner.align import surface_kernel
+
+        words = None
+        if self._beside:
+            words = columns.lists(table["source_entities"], ["start", "end"])
+        sides = table["source_tokens"], table["target_tokens"]
+        found = surface_kernel.links(*sides, words, self._min_similarity, MIN_LETTERS)
+        links = [found.source, found.target, found.similarity.astype(np.float32)]
+        items = pa.StructArray.from_arrays(list(map(pa.array, links)), fields=list(record.LINK))
+        column = pa.ListArray.from_arrays(pa.array(found.offsets, pa.int32()), items)
+        return record.with_column(table, self.outputs[0], column)
+
+    def _one_by_one(self, table: pa.Table) -> list[list[dict[str, Any]]]:
         found = []
         for row in table.select(self.inputs).to_pylist():
             words = None
             if self._beside:
-                spans = [(entity["start"], entity["end"]) for entity in row["source_entities"]]
+                spans = [
+                    (entity["start"], entity["end"]) for entity in row["source_entities"] or []
+                ]
                 words = [word for start, end in spans for word in range(start, end)]
             pair = row["source_tokens"], row["target_tokens"]
             links = surface_links(*pair, words, self._min_similarity)
             found.append([{"source": s, "target": t, "score": score} for s, t, score in links])
-        return record.with_column(table, self.outputs[0], found)
+        return found

@@ -191,4 +191,4 @@ def _distance(one: Array, other: Array, most: float, costs: Array) -> int:
             least = min(least, cost)
         if least > most:
             return least
-    return costs[len(other)]
+    return int(costs[len(other)])

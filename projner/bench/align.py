@@ -56,7 +56,9 @@ def bench(
     table = sentences.as_table(found)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        models.encoder(folder, [side for pair in found for side in (pair.source, pair.target)], form)
+        models.encoder(
+            folder, [side for pair in found for side in (pair.source, pair.target)], form
+        )
         section = config.Encoder(
             engine="encoder",
             model=name,
@@ -88,6 +90,7 @@ def bench(
     return Report(
         f"aligning {len(found):,} sentence pairs",
         measure.beside(measured, len(found), "pairs", padding),
+        same,
         [
             f"{same:.2%} of the pairs get the same links on both sides.",
             measure.HOW,

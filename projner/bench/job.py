@@ -7,16 +7,14 @@ import logging
 import multiprocessing
 import os
 import tempfile
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import Executor, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -32,16 +30,16 @@ CORPUS = Path(__file__).parents[1] / "demo" / "corpus"
 WARM_ROWS = 2000
 """Rows of the job that comes first, so that processes are up and code is compiled."""
 READS_A_PROCESS = 4
-SAMPLE_SECONDS = 0.1
+SAMPLE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
 class Done:
-    """A finished job: its run's folder, seconds, peak memory in bytes, and CPU seconds by step."""
+    """A finished job: its run's folder, seconds, seconds by step, and peak memory in bytes."""
 
     run: Path
     seconds: float
-    peak: int
+    peak: int = 0
     steps: dict[str, float] = field(default_factory=dict)
 
 
@@ -73,10 +71,7 @@ def bench(
             measured[side].seconds.append(done.seconds)
         same = _same(*(side.results[0].run for side in measured.values()))
     alone = measured[ALONE]
-    steps = Counter[str]()
-    for done in alone.results:
-        steps.update({step: seconds / repeats for step, seconds in done.steps.items()})
-    share = ", ".join(f"{step} {seconds:.2f}" for step, seconds in steps.items())
+    steps = ", ".join(f"{step} {seconds:.2f}" for step, seconds in alone.results[0].steps.items())
     return Report(
         f"projecting {rows:,} sentence pairs on {cpus} CPUs",
         [
@@ -88,11 +83,12 @@ def bench(
             }
             for name, side in measured.items()
         ],
+        float(same),
         [
             "Both sides wrote the same labels." if same else "THE TWO SIDES WROTE OTHER LABELS.",
             "wall: times the seconds of the other way. Index, reading, stages, writing and "
             f"publishing are in them; starting Ray or the {cpus} processes is not.",
-            f"without Ray, seconds over all processes: {share}.",
+            f"without Ray, seconds over all processes, first turn: {steps}.",
             "peak MB: of the whole process tree; memory that its processes share counts once.",
             f"The corpus is the demo's {len(_blocks('train.eng.conll'))} pairs, again and again.",
         ],
@@ -109,9 +105,13 @@ def _job(folder: Path, rows: int, project: config.Project) -> config.Job:
         " ".join(line.split(" ")[0] for line in block.split("\n"))
         for block in _blocks("train.swh.conll")
     ]
-    links = (CORPUS / "train.eng-swh.pharaoh").read_text(encoding="utf-8").split("\n")[:-1]
+    links = (CORPUS / "train.eng-swh.pharaoh").read_text(encoding="utf-8").splitlines()
     folder.mkdir()
-    for name, items, end in (("source", source, "\n\n"), ("target", target, "\n"), ("links", links, "\n")):
+    for name, items, end in (
+        ("source", source, "\n\n"),
+        ("target", target, "\n"),
+        ("links", links, "\n"),
+    ):
         with (folder / name).open("w", encoding="utf-8") as file:
             file.writelines(item + end for item in itertools.islice(itertools.cycle(items), rows))
     corpus = config.Corpus(
@@ -132,17 +132,23 @@ def _blocks(name: str) -> list[str]:
 
 def _same(one: Path, other: Path) -> bool:
     """Whether two runs gave the same labels to the same rows."""
-    tables = [
-        Run(folder).read(Run(folder).latest(), ["id", "status", "ner_tags"])
-        for folder in (one, other)
-    ]
-    return tables[0].equals(tables[1])
+    tables = []
+    for run in (Run(one), Run(other)):
+        snapshot = run.latest()
+        assert snapshot is not None
+        tables.append(run.read(snapshot, ["status", "ner_tags"]))
+    return bool(tables[0].equals(tables[1]))
 
 
 def _in_a_process(run: Callable[..., Done], *given: object) -> Done:
     """`run(*given)` in a process of its own, so that nothing of one side is left for the other."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(run, *given).result()
+        done = pool.submit(run, *given)
+        peak = 0
+        while not done.done():
+            wait([done], SAMPLE_SECONDS)
+            peak = max(peak, _memory())
+        return replace(done.result(), peak=peak)
 
 
 def _through_ray(jobs: list[config.Job], output: Path, cpus: int) -> Done:
@@ -161,30 +167,28 @@ def _through_ray(jobs: list[config.Job], output: Path, cpus: int) -> Done:
     with pipeline.session():
         for number, job in enumerate(jobs):
             job = job.model_copy(update={"output": str(output / str(number))})
-            with _peak() as peak:
-                began = time.perf_counter()
-                result = pipeline.project(job)
-                seconds = time.perf_counter() - began
+            began = time.perf_counter()
+            result = pipeline.project(job)
+            seconds = time.perf_counter() - began
     ray.shutdown()
-    return Done(result.run.folder, seconds, peak[0])
+    return Done(result.run.folder, seconds)
 
 
 def _without_ray(jobs: list[config.Job], output: Path, cpus: int) -> Done:
     """The same with a pool of processes."""
     with ProcessPoolExecutor(cpus, multiprocessing.get_context("spawn")) as pool:
         for number, job in enumerate(jobs):
-            with _peak() as peak:
-                began = time.perf_counter()
-                run, steps = _project(job, output / str(number), pool, cpus)
-                seconds = time.perf_counter() - began
-    return Done(run.folder, seconds, peak[0], steps)
+            began = time.perf_counter()
+            run, steps = _project(job, output / str(number), pool, cpus)
+            seconds = time.perf_counter() - began
+    return Done(run.folder, seconds, steps=steps)
 
 
 def _project(
     job: config.Job, output: Path, pool: Executor, cpus: int
 ) -> tuple[Run, dict[str, float]]:
     """A job's run, and seconds by step."""
-    steps: Counter[str] = Counter()
+    steps: dict[str, float] = defaultdict(float)
     began = time.perf_counter()
     index = corpora.index(job.corpus)
     steps["index"] = time.perf_counter() - began
@@ -195,7 +199,8 @@ def _project(
     chunks = corpora.packed(index.chunks, rows)
     ids = [index.ids[chunk.first : chunk.first + chunk.rows] for chunk in chunks]
     for seconds in pool.map(partial(_shard, job.corpus, segment, run), chunks, ids):
-        steps.update(seconds)
+        for step, spent in seconds.items():
+            steps[step] += spent
     began = time.perf_counter()
     run.publish(index.ids, index.origins(), None, segment.signature)
     steps["publish"] = time.perf_counter() - began
@@ -221,36 +226,15 @@ def _shard(
     return steps
 
 
-@contextmanager
-def _peak() -> Iterator[list[int]]:
-    """A list whose only item becomes the most bytes that this process and its children had."""
-    most = [_memory()]
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(SAMPLE_SECONDS):
-            most[0] = max(most[0], _memory())
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield most
-    finally:
-        over.set()
-        watcher.join()
-
-
 def _memory() -> int:
-    """Bytes of this process and its children: what each has alone, and the most that one shares."""
-    import ray  # noqa: F401, which brings psutil along
-    import psutil
-
-    private, shared = 0, 0
-    own = psutil.Process()
-    for process in (own, *own.children(recursive=True)):
+    """Bytes that the children of this process have: each alone, and the most that one shares."""
+    import_module("ray")  # It brings psutil along.
+    psutil = import_module("psutil")
+    private = shared = 0
+    for process in psutil.Process().children(recursive=True):
         try:
             memory = process.memory_info()
-        except psutil.NoSuchProcess:
+        except psutil.Error:
             continue
         of_it = getattr(memory, "shared", 0)
         private += memory.rss - of_it

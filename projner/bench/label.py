@@ -66,7 +66,7 @@ def bench(
         return [labeller(part)["source_entities"] for part in measure.batches(table)]
 
     def theirs(found: Sequence[list[str]] = found) -> list[list[dict[str, Any]]]:
-        return pipeline(found, batch_size=THEIR_ROWS, is_split_into_words=True)
+        return list(pipeline(found, batch_size=THEIR_ROWS, is_split_into_words=True))
 
     ours(table.slice(0, THEIR_ROWS))
     theirs(found[:THEIR_ROWS])
@@ -83,6 +83,7 @@ def bench(
     return Report(
         f"labelling {len(found):,} sentences",
         measure.beside(measured, len(found), "sentences", padding),
+        same,
         [
             f"{same:.2%} of the sentences get the same entities on both sides.",
             measure.HOW,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from importlib import metadata
 from statistics import median
@@ -112,9 +114,7 @@ def padding_in_order(*sides: Sequence[int]) -> float:
 
 def batches(table: pa.Table) -> list[pa.Table]:
     """A table in the parts that a job gives a stage."""
-    return [
-        table.slice(start, STAGE_ROWS) for start in range(0, table.num_rows, STAGE_ROWS)
-    ]
+    return [table.slice(start, STAGE_ROWS) for start in range(0, table.num_rows, STAGE_ROWS)]
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,8 @@ class Report:
     title: str
     rows: list[dict[str, Any]]
     """All with the same keys, which are the table's header."""
+    same: float
+    """The share of items for which both sides found the same."""
     notes: list[str]
     signature: str
 
@@ -135,6 +137,23 @@ class Report:
         notes = "\n".join(f"  {note}" for note in self.notes)
         header = list(self.rows[0])
         return f"{self.title}\n\n{table(header, cells)}\n\n{notes}\n\nsignature {self.signature}"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing of what libraries print, not even of what they print from C."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = {number: os.dup(number) for number in (1, 2)}
+    try:
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+            for number in kept:
+                os.dup2(nowhere.fileno(), number)
+            yield
+    finally:
+        for number, copy in kept.items():
+            os.dup2(copy, number)
+            os.close(copy)
 
 
 def signature(packages: Sequence[str], device: str = "cpu", **settings: object) -> str:
@@ -155,4 +174,4 @@ def signature(packages: Sequence[str], device: str = "cpu", **settings: object) 
 def _gpu() -> str:
     import torch
 
-    return torch.cuda.get_device_name().replace(" ", "-")
+    return str(torch.cuda.get_device_name()).replace(" ", "-")

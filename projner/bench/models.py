@@ -22,7 +22,7 @@ LEARNT_FROM = 2000
 
 @dataclass(frozen=True)
 class Shape:
-    """Layers (of either side, in a translator), hidden size, and that of the feed-forward layers."""
+    """Layers (of either side, in a translator), hidden size, size of the feed-forward layers."""
 
     layers: int
     width: int
@@ -81,7 +81,7 @@ def tagger(folder: Path, sentences: Sequence[Sequence[str]], shape: Shape) -> No
 
 
 def encoder(folder: Path, sentences: Sequence[Sequence[str]], shape: Shape) -> None:
-    """A BERT with a WordPiece vocabulary, in today's files and in those that awesome-align reads."""
+    """A BERT with a WordPiece vocabulary, in today's files and those that awesome-align reads."""
     import torch
 
     transformers = checkpoints.library()

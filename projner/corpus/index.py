@@ -110,7 +110,9 @@ def index(corpus: config.Corpus, chunk_rows: int = CHUNK_ROWS) -> Index:
         if given.documents is not None:
             documents_of.append(given.documents)
         columns = tuple(given.columns)
-        lacking |= {name for name, column in given.columns.items() if column.null_count > len(wrong)}
+        lacking |= {
+            name for name, column in given.columns.items() if column.null_count > len(wrong)
+        }
         rejected += len(wrong)
     if not stretches:
         raise JobError(f"corpus.skip: {corpus.skip} leaves no sentences of the corpus; lower it")

@@ -35,7 +35,16 @@ def demo(output: str) -> None:
             figures = f1.evaluate(gold, predicted).overall
             entities = sum(result.snapshot.entities.values())
             name = languages.find(target).name
-            rows.append((name, result.snapshot.rows, entities, figures.precision, figures.recall, figures.f1))
+            rows.append(
+                (
+                    name,
+                    result.snapshot.rows,
+                    entities,
+                    figures.precision,
+                    figures.recall,
+                    figures.f1,
+                )
+            )
             shards.append(f"  {name}: job file {path}, Parquet {result.run.folder / 'data'}")
             pairs = zip(predicted.tokens, predicted.tags, strict=True)
             shown = [pair for pair in pairs if len(set(pair[1])) > 2][:EXAMPLES]

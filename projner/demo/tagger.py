@@ -10,11 +10,14 @@ import numpy as np
 
 from projner import checkpoints
 from projner.demo import training
+from projner.tags import IOB2, Span, to_spans, to_tags
 
 if TYPE_CHECKING:
     from transformers import XLMRobertaTokenizer
 
 WIDTH = 64
+VARIANTS = 3
+"""Times that each sentence is learnt from with other names, beside once with its own."""
 
 
 def train(
@@ -23,15 +26,17 @@ def train(
     folder: Path,
     *,
     texts: Sequence[str] = (),
-    steps: int = 200,
-    pieces: int = 800,
+    steps: int = 600,
+    pieces: int = 1500,
     seed: int = 0,
 ) -> None:
     """Train a tagger and save it as a checkpoint.
 
     The result is an `XLMRobertaTokenizer` (a Unigram vocabulary) and an
-    `XLMRobertaForTokenClassification` with 2 layers, for `AutoTokenizer` and
-    `AutoModelForTokenClassification`. As usual, a word's tag is that of its first sub-word.
+    `XLMRobertaForTokenClassification` with one layer, for `AutoTokenizer` and
+    `AutoModelForTokenClassification`. As is usual, a word's tag is that of its first sub-word. Names
+    are replaced by others of their class (mention replacement, arXiv 2010.11683), so that few
+    sentences teach it what may stand where.
 
     Args:
         sentences: words of each sentence.
@@ -40,23 +45,24 @@ def train(
         texts: further texts, perhaps of other languages, that the vocabulary should know.
         steps: batches of about 512 sub-words to learn from.
         pieces: size of the vocabulary.
-        seed: of the weights, and of the order of the sentences.
+        seed: of the weights, the names, and the order of the sentences.
     """
     transformers = checkpoints.library()
     names = ["O", *sorted({tag for line in tags for tag in line} - {"O"})]
     tokenizer = _tokenizer([*map(" ".join, sentences), *texts], pieces)
-    encoded = tokenizer(list(map(list, sentences)), is_split_into_words=True)
+    examples = _examples(sentences, tags, np.random.default_rng(seed))
+    encoded = tokenizer([words for words, _ in examples], is_split_into_words=True)
     ids = encoded["input_ids"]
     labels = [
         _labels(encoded.word_ids(row), [names.index(tag) for tag in line])
-        for row, line in enumerate(tags)
+        for row, (_, line) in enumerate(examples)
     ]
     with training.settled(seed):
         model = transformers.XLMRobertaForTokenClassification(
             transformers.XLMRobertaConfig(
                 vocab_size=len(tokenizer),
                 hidden_size=WIDTH,
-                num_hidden_layers=2,
+                num_hidden_layers=1,
                 num_attention_heads=4,
                 intermediate_size=4 * WIDTH,
                 max_position_embeddings=258,
@@ -88,6 +94,44 @@ def _tokenizer(texts: Sequence[str], pieces: int) -> XLMRobertaTokenizer:
     )
     tokenizer.model_max_length = 256
     return tokenizer
+
+
+def _examples(
+    sentences: Sequence[Sequence[str]], tags: Sequence[Sequence[str]], chance: np.random.Generator
+) -> list[tuple[list[str], list[str]]]:
+    """Words and tags of each sentence, as it is and in `VARIANTS`."""
+    spans = [to_spans(line, IOB2) for line in tags]
+    names: dict[str, dict[tuple[str, ...], None]] = {}
+    for words, found in zip(sentences, spans, strict=True):
+        for start, end, label in found:
+            names.setdefault(label, {})[tuple(words[start:end])] = None
+    choices = {label: list(known) for label, known in names.items()}
+    originals = [(list(words), list(line)) for words, line in zip(sentences, tags, strict=True)]
+    return originals + [
+        _renamed(words, found, choices, chance)
+        for _ in range(VARIANTS)
+        for words, found in zip(sentences, spans, strict=True)
+    ]
+
+
+def _renamed(
+    words: Sequence[str],
+    spans: Sequence[Span],
+    names: dict[str, list[tuple[str, ...]]],
+    chance: np.random.Generator,
+) -> tuple[list[str], list[str]]:
+    """A sentence with other names of the same classes, and its tags."""
+    renamed: list[str] = []
+    moved: list[Span] = []
+    done = 0
+    for start, end, label in spans:
+        renamed += words[done:start]
+        name = names[label][chance.integers(len(names[label]))]
+        moved.append(Span(len(renamed), len(renamed) + len(name), label))
+        renamed += name
+        done = end
+    renamed += words[done:]
+    return renamed, to_tags(moved, len(renamed))
 
 
 def _labels(words: Sequence[int | None], tags: Sequence[int]) -> list[int]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 BATCH_TOKENS = 512
-LEARNING_RATE = 4e-3
+LEARNING_RATE = 6e-3
 IGNORED = -100
 """The label of what no loss is computed for."""
 
@@ -48,7 +48,9 @@ def fit(
     import torch
 
     chance = np.random.default_rng(seed)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01, fused=True)
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=LEARNING_RATE, weight_decay=0.01, fused=True
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, max_lr=LEARNING_RATE, total_steps=steps, pct_start=0.1
     )

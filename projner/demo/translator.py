@@ -24,8 +24,8 @@ def train(
     parallel: Sequence[Mapping[str, str]],
     folder: Path,
     *,
-    steps: int = 300,
-    pieces: int = 400,
+    steps: int = 1200,
+    pieces: int = 2500,
     seed: int = 0,
 ) -> None:
     """Train a translator between the languages of `parallel` and save it as a checkpoint.
@@ -39,7 +39,7 @@ def train(
             every other one of its sentence.
         folder: where the checkpoint goes.
         steps: batches of about 512 sub-words to learn from.
-        pieces: size of the vocabulary.
+        pieces: size of the vocabulary. Large ones learn fast, for names are few sub-words then.
         seed: of the weights, and of the order of the sentences.
     """
     transformers = checkpoints.library()

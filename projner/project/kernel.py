@@ -13,6 +13,7 @@ and are the tests' oracle. What is different here:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import astuple
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -86,12 +87,43 @@ class Found(NamedTuple):
     left: Array
 
 
+def rows(
+    entities: Lists, links: Lists, surface: Lists | None, source: Lists, target: Lists
+) -> Rows:
+    """Columns as the kernel takes them: entities with `start` and `end`, links with `source` and
+    `target`, surface links with `score` too, and words with `code`, which only `evidence` needs."""
+    if surface is None:
+        surface = columns.no_lists(len(links.offsets) - 1, ["source", "target", "score"])
+    no_words = np.empty(0, np.int32)
+    return Rows(
+        entities.offsets,
+        entities.pairs("start", "end"),
+        links.offsets,
+        links.pairs("source", "target"),
+        surface.offsets,
+        surface.pairs("source", "target"),
+        surface.fields["score"].astype(np.float64),
+        source.offsets,
+        source.fields.get("code", no_words),
+        target.offsets,
+        target.fields.get("code", no_words),
+    )
+
+
+def words(distinct: pa.StringArray | Sequence[str] = ()) -> Words:
+    """What `evidence` looks at in words: letters by character, the rest in the first letter."""
+    offsets, spelt, characters = columns.spell(pa.array(distinct, pa.string()))
+    known = [scores.form(character) for character in characters]
+    names = sorted({"", *(script for *_, script in known)})
+    letters = np.array([letters for letters, *_ in known], np.int64)
+    case = np.array([case for _, case, _ in known], np.int8)
+    script = np.array([names.index(script) for *_, script in known], np.int32)
+    return Words(*_words(offsets, spelt, letters, case, script, len(names)))
+
+
 def match(
-    source: pa.ChunkedArray,
-    target: pa.ChunkedArray,
-    entities: Lists,
-    links: Lists,
-    surface: Lists,
+    table: Rows,
+    known: Words,
     score: Score,
     max_words: int,
     weights: scores.Weights = scores.DEFAULT,
@@ -100,46 +132,15 @@ def match(
 
     Under `align` and `align_gap` surface links replace a word's own. Raises IndexError for entities
     and links outside their sentence.
-
-    Args:
-        source, target: columns of words.
-        entities: `start` and `end`.
-        links, surface: `source` and `target`, and `score` in surface links.
     """
-    (source_offsets, words), (target_offsets, target_words) = map(columns.words, (source, target))
-    codes, distinct = [np.empty(0, np.int32)] * 2, pa.array([], pa.string())
-    if score == "evidence":
-        codes, distinct = columns.encode(words, target_words)
-    rows = Rows(
-        entities.offsets,
-        entities.pairs("start", "end"),
-        links.offsets,
-        links.pairs("source", "target"),
-        surface.offsets,
-        surface.pairs("source", "target"),
-        surface.fields["score"].astype(np.float64),
-        source_offsets,
-        codes[0],
-        target_offsets,
-        codes[1],
-    )
     settings = tuple(map(float, astuple(weights)))
-    return Found(*_match(rows, forms(distinct), get_args(Score).index(score), max_words, settings))
-
-
-def forms(words: pa.StringArray) -> Words:
-    """What `evidence` looks at in words: letters by character, the rest in the first letter."""
-    offsets, spelt, characters = columns.spell(words)
-    known = [scores.form(character) for character in characters]
-    names = sorted({"", *(script for *_, script in known)})
-    letters = np.array([letters for letters, *_ in known], np.int64)
-    case = np.array([case for _, case, _ in known], np.int8)
-    script = np.array([names.index(script) for *_, script in known], np.int32)
-    return Words(*_forms(offsets, spelt, letters, case, script), len(names))
+    return Found(*_match(table, known, get_args(Score).index(score), max_words, settings))
 
 
 @compiled
-def _forms(offsets: Array, spelt: Array, letters: Array, case: Array, script: Array) -> Any:
+def _words(
+    offsets: Array, spelt: Array, letters: Array, case: Array, script: Array, scripts: int
+) -> Any:
     count = len(offsets) - 1
     letters_of, script_of = np.zeros(count), np.zeros(count, np.int32)
     case_of = np.full(count, _CASELESS, np.int8)
@@ -148,7 +149,7 @@ def _forms(offsets: Array, spelt: Array, letters: Array, case: Array, script: Ar
             letters_of[word] += letters[character]
             if script_of[word] == 0:
                 case_of[word], script_of[word] = case[character], script[character]
-    return letters_of, case_of, script_of
+    return letters_of, case_of, script_of, scripts
 
 
 @compiled
@@ -216,11 +217,13 @@ def _of_row(items: Array, offsets: Array, row: int) -> Array:
 
 @compiled
 def _check(entities: Array, links: Array, surface: Array, n_source: int, n_target: int) -> None:
-    for start, end in entities:
+    for k in range(len(entities)):
+        start, end = entities[k, 0], entities[k, 1]
         if not 0 <= start < end <= n_source:
             raise IndexError("an entity is empty or outside its sentence")
     for pairs in (links, surface):
-        for source, target in pairs:
+        for k in range(len(pairs)):
+            source, target = pairs[k, 0], pairs[k, 1]
             if not (0 <= source < n_source and 0 <= target < n_target):
                 raise IndexError("a link is outside its sentences")
 
@@ -243,9 +246,11 @@ def _candidates(
 ) -> tuple[Array, Array]:
     """Starts and ends of `candidates.linked`."""
     reaching = np.zeros(n_target, np.int64)
-    for entity, (start, end) in enumerate(entities):
+    for entity in range(len(entities)):
+        start, end = entities[entity, 0], entities[entity, 1]
         for pairs in (links, surface):
-            for source, target in pairs:
+            for k in range(len(pairs)):
+                source, target = pairs[k, 0], pairs[k, 1]
                 if start <= source < end:
                     reaching[target] |= 1 << entity
     words = np.empty(n_target, np.int64)
@@ -271,13 +276,13 @@ def _candidates(
 def _replaced(links: Array, surface: Array, n_source: int, n_target: int) -> Array:
     """`scores.replace_links` as a table of source by target words: 1 where they are linked."""
     table = np.zeros((n_source, n_target))
-    for source, target in links:
-        table[source, target] = 1
-    for source, _ in surface:
+    for k in range(len(links)):
+        table[links[k, 0], links[k, 1]] = 1
+    for k in range(len(surface)):
         for target in range(n_target):
-            table[source, target] = 0
-    for source, target in surface:
-        table[source, target] = 1
+            table[surface[k, 0], target] = 0
+    for k in range(len(surface)):
+        table[surface[k, 0], surface[k, 1]] = 1
     return table
 
 
@@ -337,10 +342,10 @@ def _evidence(
         uncapitalised, min_score,
     ) = weights  # fmt: skip
     table = np.zeros((len(source), len(target)))
-    for i, j in links:
-        table[i, j] = 1
-    for index, (i, j) in enumerate(surface):
-        table[i, j] += likeness * similarities[index]
+    for k in range(len(links)):
+        table[links[k, 0], links[k, 1]] = 1
+    for k in range(len(surface)):
+        table[surface[k, 0], surface[k, 1]] += likeness * similarities[k]
     received = _received(table, 0, len(source))
     l_source, l_target = known.letters[source], known.letters[target]
     stretch = ((l_target.sum() + smoothing) / (l_source.sum() + smoothing)) ** trust
@@ -355,9 +360,10 @@ def _evidence(
         if reached == 0:
             continue
         alike[:] = 0
-        for index, (i, j) in enumerate(surface):
-            if start <= i < end:
-                alike[j] = max(alike[j], similarities[index])
+        for k in range(len(surface)):
+            if start <= surface[k, 0] < end:
+                j = surface[k, 1]
+                alike[j] = max(alike[j], similarities[k])
         length = l_source[start:end].sum()
         name = _nameness(known, source, start, end)
         keeps_form = name if same_script and end - start > 1 else 0.0
@@ -406,7 +412,7 @@ def _deal(
     table: Array, received: Array, l_source: Array, l_target: Array, start: int, end: int,
     dealt: Array, belongs: Array,
 ) -> float:  # fmt: skip
-    """Set the letters of an entity that target words get, and its q; its letters in linked words."""
+    """Set the letters of an entity that target words get, and q; its letters in linked words."""
     dealt[:] = 0
     belongs[:] = 0
     reached = 0.0
@@ -607,4 +613,4 @@ def _programme(
                     total += score
                     here, free = ends[column], free ^ 1 << place
                     break
-    return total
+    return int(total)

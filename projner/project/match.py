@@ -243,9 +243,16 @@ def _best_spans(scores: Integers, starts: Integers, ends: Integers, limit: Limit
 
 
 def build(
-    scores: Integers, starts: Integers, ends: Integers, limit: Limit, grouped: bool = True
+    scores: Integers,
+    starts: Integers,
+    ends: Integers,
+    limit: Limit,
+    grouped: bool = True,
+    pruned: bool = True,
 ) -> tuple[Part, list[list[int]]]:
     """The items that an optimal solution may contain, and the entities of each group.
+
+    If not `pruned`, items of every pair that scores.
 
     Slot g is the uses of group g, except where they are unlimited. For `=` and `>=` one last slot,
     owed in full, counts the pairs that go towards the limit: uses up to it, and pairs that score
@@ -268,7 +275,9 @@ def build(
             uses = [()]
         elif limit.relation == ">=":
             uses.append(())
-        for candidate, score in _undominated(scores[members[0]], spans):
+        row = scores[members[0]]
+        scoring = [(column, int(row[column])) for column in np.flatnonzero(row).tolist()]
+        for candidate, score in _undominated(row, spans) if pruned else scoring:
             start, end = spans[candidate]
             weight = score * unit - (end - start) * word - start
             items += [Item(start, end, group, slots, weight, candidate) for slots in uses]
@@ -343,8 +352,11 @@ def _deal(chosen: Sequence[Item], groups: Sequence[Sequence[int]], limit: Limit)
 def _entities_by_component(
     scores: Integers, starts: Integers, ends: Integers, limit: Limit
 ) -> dict[int, list[int]]:
-    """For every entity that can be used, the entities that it has to do with, itself included."""
-    whole, groups = build(scores, starts, ends, limit)
+    """For every entity that can be used, the entities that it has to do with, itself included.
+
+    Not by its best spans alone: without one of them, it may be better off with another's words.
+    """
+    whole, groups = build(scores, starts, ends, limit, pruned=False)
     everyone = list(range(len(scores)))
     if whole.owed is not None:
         return dict.fromkeys(everyone, everyone)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from projner import record, stage
+from projner import columns, record, stage
+from projner.columns import Lists
 from projner.config import Project
 from projner.project import arrays, candidates, heuristic, match, scores
 from projner.record import Status
@@ -46,6 +47,17 @@ class Outcome(NamedTuple):
     detail: str | None = None
 
 
+class Chosen(NamedTuple):
+    """The spans of a table, by row and in reading order: `Projected`, an array for each field."""
+
+    row: np.ndarray
+    entity: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    score: np.ndarray
+    margin: np.ndarray
+
+
 class Projector(Stage):
     """Fills `target_entities`, `tokens` and `ner_tags`; what a method is, its subclass says."""
 
@@ -59,36 +71,42 @@ class Projector(Stage):
     def project(self, sentence: Sentence) -> Outcome:
         """Spans for the entities of one sentence (it has some), none overlapping."""
 
+    def choose(self, table: pa.Table) -> tuple[Chosen, dict[int, Outcome]]:
+        """The spans of all rows, and what became of rows that were projected one by one."""
+        labelled = pc.list_value_length(table["source_entities"]).fill_null(0).to_numpy() > 0
+        return self._one_by_one(table, np.flatnonzero(labelled))
+
     def __call__(self, table: pa.Table) -> pa.Table:
-        entities = arrays.lists(table["source_entities"], ["start", "end", "label"])
-        outcomes = [
-            self.project(sentence) if len(sentence.entities) else Outcome([])
-            for sentence in _sentences(table, entities)
-        ]
-        offsets = np.cumsum([0, *(len(outcome.projected) for outcome in outcomes)])
-        flat = [item for outcome in outcomes for item in outcome.projected]
-        rows = np.repeat(np.arange(len(outcomes)), np.diff(offsets))
-        entity = np.array([item.entity for item in flat], np.int32)
-        starts = np.array([item.start for item in flat], np.int32)
-        ends = np.array([item.end for item in flat], np.int32)
-        labels = pa.array(entities.fields["label"][entities.offsets[rows] + entity], pa.string())
+        chosen, outcomes = self.choose(table)
+        entities = table["source_entities"]
+        first = columns.lists(entities).offsets[chosen.row]
+        labels = pc.struct_field(pc.list_flatten(entities.combine_chunks()), "label")
+        labels = labels.take(pa.array(first + chosen.entity))
+        offsets = np.searchsorted(chosen.row, np.arange(table.num_rows + 1))
         column = arrays.projected(
             offsets,
             {
-                "start": starts,
-                "end": ends,
+                "start": chosen.start,
+                "end": chosen.end,
                 "label": labels,
-                "score": np.array([item.score for item in flat], np.float32),
-                "margin": np.array([item.margin for item in flat], np.float32),
-                "source_index": entity,
+                "score": chosen.score,
+                "margin": chosen.margin,
+                "source_index": chosen.entity,
             },
         )
         lengths = pc.list_value_length(table["target_tokens"]).to_numpy()
         table = record.with_column(table, "target_entities", column)
         table = record.with_column(table, "tokens", table["target_tokens"])
-        tags = arrays.iob2(lengths, offsets, starts, ends, labels)
+        tags = arrays.iob2(lengths, offsets, chosen.start, chosen.end, labels)
         table = record.with_column(table, "ner_tags", tags)
-        return _with_outcomes(table, outcomes)
+        return _with_outcomes(table, {**outcomes, **_lacking(table)})
+
+    def _one_by_one(self, table: pa.Table, rows: np.ndarray) -> tuple[Chosen, dict[int, Outcome]]:
+        sentences = _sentences(table.take(pa.array(rows)))
+        outcomes = dict(zip(rows.tolist(), map(self.project, sentences), strict=True))
+        flat = [(row, *item) for row, outcome in outcomes.items() for item in outcome.projected]
+        values = np.array(flat, np.float64).reshape(-1, len(Chosen._fields)).T
+        return Chosen(*values[:4].astype(np.int64), *values[4:]), outcomes
 
 
 class Match(Projector):
@@ -100,6 +118,28 @@ class Match(Projector):
     def settings(self) -> dict[str, Any]:
         used = {"candidates", "max_words", "score", "solver", "relation"}
         return {**self.config.model_dump(mode="json", include=used), "limit": self.config.most}
+
+    def choose(self, table: pa.Table) -> tuple[Chosen, dict[int, Outcome]]:
+        config = self.config
+        once = config.most == 1 and config.relation == "<="
+        if not (once and config.solver == "exact" and table.num_rows >= columns.MANY_ROWS):
+            return super().choose(table)
+        # Here, since it takes half a second to load.
+        from projner.project import kernel
+
+        names = ("source_tokens", "target_tokens")
+        words = kernel.words()
+        if config.score == "evidence":
+            sides, distinct = columns.encode(*(table[name] for name in names))
+            words = kernel.words(distinct)
+        else:
+            sides = [columns.lists(table[name]) for name in names]
+        rows = kernel.rows(*_lists(table), *sides)
+        *found, left = kernel.match(rows, words, config.score, config.max_words)
+        rest, outcomes = self._one_by_one(table, np.flatnonzero(left))
+        both = Chosen(*map(np.concatenate, zip(found, rest, strict=True)))
+        order = np.argsort(both.row, kind="stable")
+        return Chosen(*(values[order] for values in both)), outcomes
 
     def project(self, sentence: Sentence) -> Outcome:
         spans = self._candidates(sentence)
@@ -181,14 +221,19 @@ class Heuristic(Projector):
         return Outcome([Projected(*item) for item in found])
 
 
-def _sentences(table: pa.Table, entities: arrays.Lists) -> list[Sentence]:
-    links = arrays.lists(table["links"], ["source", "target"])
-    pairs, spans = links.pairs("source", "target"), entities.pairs("start", "end")
-    if "surface_links" in table.column_names:
-        surface = arrays.lists(table["surface_links"], ["source", "target", "score"])
-    else:
-        nothing = {name: np.empty(0, np.int32) for name in ("source", "target", "score")}
-        surface = arrays.Lists(np.zeros(table.num_rows + 1, np.int64), nothing)
+def _lists(table: pa.Table) -> tuple[Lists, Lists, Lists]:
+    """Entities, links and surface links."""
+    entities = columns.lists(table["source_entities"], ["start", "end"])
+    links = columns.lists(table["links"], ["source", "target"])
+    fields = ["source", "target", "score"]
+    if "surface_links" not in table.column_names:
+        return entities, links, columns.no_lists(table.num_rows, fields)
+    return entities, links, columns.lists(table["surface_links"], fields)
+
+
+def _sentences(table: pa.Table) -> list[Sentence]:
+    entities, links, surface = _lists(table)
+    spans, pairs = entities.pairs("start", "end"), links.pairs("source", "target")
     alike, likeness = surface.pairs("source", "target"), surface.fields["score"]
     rows = zip(
         table["source_tokens"].to_pylist(),
@@ -204,11 +249,21 @@ def _sentences(table: pa.Table, entities: arrays.Lists) -> list[Sentence]:
     ]
 
 
-def _with_outcomes(table: pa.Table, outcomes: Sequence[Outcome]) -> pa.Table:
+def _lacking(table: pa.Table) -> dict[int, Outcome]:
+    """Rows that nobody gave labels or links: no labels there are not known to be none."""
+    lacking: dict[int, Outcome] = {}
+    for name, what in (("links", "word links"), ("source_entities", "labels on its source side")):
+        for row in np.flatnonzero(table[name].is_null()).tolist():
+            lacking[row] = Outcome([], Status.ERROR, f"the row has no {what}")
+    return lacking
+
+
+def _with_outcomes(table: pa.Table, outcomes: Mapping[int, Outcome]) -> pa.Table:
     """`table` with the statuses of what went wrong; only `ok` rows keep tags."""
-    for status in {outcome.status for outcome in outcomes} - {Status.OK}:
-        rows = np.array([outcome.status == status for outcome in outcomes])
-        details = [outcome.detail or "" for outcome in outcomes if outcome.status == status]
+    for status in {outcome.status for outcome in outcomes.values()} - {Status.OK}:
+        found = {row: each for row, each in sorted(outcomes.items()) if each.status == status}
+        rows = np.isin(np.arange(table.num_rows), list(found))
+        details = [outcome.detail or "" for outcome in found.values()]
         table = stage.with_status(table, rows, status, details)
         for name in ("tokens", "ner_tags"):
             kept = pc.if_else(pa.array(rows), pa.scalar(None, record.type_of(name)), table[name])

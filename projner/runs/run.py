@@ -30,7 +30,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
-from projner import record
 from projner.errors import JobError
 
 
@@ -218,7 +217,9 @@ def find(location: str | os.PathLike[str]) -> Run:
     parents = {snapshot.parent for snapshot in published.values() if snapshot}
     final = [run for run in runs if published[run.fingerprint] and run.fingerprint not in parents]
     if not final:
-        raise JobError(f"{location}: no finished run here; give a run folder or a job's output folder")
+        raise JobError(
+            f"{location}: no finished run here; give a run folder or a job's output folder"
+        )
     if len(final) > 1:
         names = ", ".join(str(run.folder) for run in final)
         raise JobError(f"{location}: holds several runs; give one of {names}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,10 +20,10 @@ def cap(length: int, ratio: float, limit: int) -> int:
 
 
 def flaw(
-    text: np.ndarray, translation: np.ndarray, *, ended: bool, cap: int, min_ratio: float
+    text: Sequence[int], translation: Sequence[int], *, ended: bool, cap: int, min_ratio: float
 ) -> str | None:
     """Why `translation` is none, or nothing if it may be one; both are sub-word ids."""
-    if not len(translation):
+    if not translation:
         return "the translation is empty"
     if not ended or len(translation) > cap:
         return f"the translation has no end within {cap} sub-words"
@@ -33,8 +34,12 @@ def flaw(
     return None
 
 
-def loops(ids: np.ndarray) -> bool:
+def loops(row: Sequence[int]) -> bool:
     """Whether up to 16 ids come 4 times or more in a row, and fill 16 places."""
+    # What is filled so repeats at least 12 ids, 4 of them filling 16 places.
+    if len(row) - len(set(row)) < 12:
+        return False
+    ids = np.array(row)
     for period in range(1, min(MAX_PERIOD, len(ids) // MIN_ROUNDS) + 1):
         # A stretch in which each id equals the one a period before, and that period itself.
         breaks = np.flatnonzero(ids[period:] != ids[:-period])

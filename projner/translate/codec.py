@@ -40,7 +40,7 @@ class Codec:
     end: int
 
     def __init__(self, model: str, revision: str | None = None) -> None:
-        self._tokenizer: Any = _load(model, revision)
+        self._tokenizer: Any = load_tokenizer(model, revision)
         self._codes = _codes(self._tokenizer)
         if not self._codes:
             raise JobError(
@@ -97,7 +97,11 @@ class Codec:
         return [text.strip() for text in texts]
 
 
-def _load(model: str, revision: str | None) -> PreTrainedTokenizerBase:
+def load_tokenizer(model: str, revision: str | None) -> PreTrainedTokenizerBase:
+    """A checkpoint's tokenizer, fast if there is a fast one (M2M-100 has none).
+
+    Raises JobError saying why it cannot be had.
+    """
     folder = Path(model).expanduser()
     place = str(folder) if folder.is_dir() else model
     try:

@@ -12,6 +12,7 @@ from typing import Any, cast
 from projner import checkpoints
 from projner.config import Translate, fingerprint
 from projner.errors import JobError
+from projner.translate.codec import load_tokenizer
 
 
 def library() -> ModuleType:
@@ -96,22 +97,28 @@ def _converter(config: Translate) -> Any:
     import torch
 
     class Converter(library().converters.TransformersConverter):  # type: ignore[misc]
-        def load_model(self, model_class: Any, name: str, **_: Any) -> Any:
+        def load_model(self, *_: Any, **__: Any) -> Any:
             return checkpoints.load_model(
                 "AutoModelForSeq2SeqLM",
-                name,
+                config.model,
                 revision=config.revision,
                 allow_pickle=config.allow_pickle,
                 dtype=torch.float32,
                 device="cpu",
             )
 
-        def load_tokenizer(self, tokenizer_class: Any, name: str, **_: Any) -> Any:
-            return tokenizer_class.from_pretrained(name, revision=config.revision)
+        def load_tokenizer(self, *_: Any, **__: Any) -> Any:
+            return load_tokenizer(config.model, config.revision)
 
-    return Converter(_place(config.model))
+    return Converter(str(_folder(config)))
 
 
-def _place(model: str) -> str:
-    folder = Path(model).expanduser()
-    return str(folder) if folder.is_dir() else model
+def _folder(config: Translate) -> Path:
+    """Where the checkpoint's files lie; of one of the hub, whose configuration has been read."""
+    folder = Path(config.model).expanduser()
+    if folder.is_dir():
+        return folder
+    from huggingface_hub import try_to_load_from_cache
+
+    file = try_to_load_from_cache(config.model, "config.json", revision=config.revision)
+    return Path(cast(str, file)).parent

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from projner import checkpoints
@@ -12,7 +11,7 @@ from projner.config import Translate
 from projner.errors import JobError
 from projner.translate import conversion
 from projner.translate.codec import Codec
-from projner.translate.engine import CodeEngine
+from projner.translate.engine import CodeEngine, Finish
 
 POSITIONS = 1024
 """What NLLB-200 and M2M-100 have; a converted model does not tell."""
@@ -67,7 +66,7 @@ class CTranslate2(CodeEngine):
             positions = getattr(loaded, "max_position_embeddings", POSITIONS)
         codec = Codec(config.model, config.revision)
         folder = conversion.converted(config)
-        super().__init__(config, codec, positions, config.device)
+        super().__init__(config, codec, positions)
         threads = max(1, int(cpus or os.cpu_count() or 1)) if config.device == "cpu" else 1
         try:
             self._translator = library.Translator(
@@ -84,9 +83,7 @@ class CTranslate2(CodeEngine):
         self.check_vocabulary(len(self._tokens))
         self._ids = {token: number for number, token in enumerate(self._tokens)}
 
-    def _begin(
-        self, texts: list[list[int]], languages: list[int], cap: int
-    ) -> Callable[[], list[list[int]]]:
+    def _begin(self, texts: list[list[int]], languages: list[int], cap: int) -> Finish[list[int]]:
         begun = self._translator.translate_batch(
             [self._spell(text) for text in texts],
             target_prefix=[self._spell([language]) for language in languages],
@@ -103,9 +100,7 @@ class CTranslate2(CodeEngine):
             [self._ids[token] for token in item.result().hypotheses[0][1:]] for item in begun
         ]
 
-    def _begin_scores(
-        self, texts: list[list[int]], translations: list[list[int]]
-    ) -> Callable[[], list[float]]:
+    def _begin_scores(self, texts: list[list[int]], translations: list[list[int]]) -> Finish[float]:
         begun = self._translator.score_batch(
             [self._spell(text) for text in texts],
             [self._spell(translation) for translation in translations],

@@ -17,6 +17,9 @@ from projner.translate import checks
 from projner.translate.codec import Codec
 
 Answer = TypeVar("Answer")
+Result = TypeVar("Result")
+Finish = Callable[[], list[Result]]
+"""Waits for what has begun, one item per row, and gives it."""
 
 CPU_TOKENS = 1024
 GPU_TOKENS = 8192
@@ -48,10 +51,14 @@ class Engine(Protocol):
         """Sub-words of each text."""
         ...
 
-    def translate(
+    def begin(
         self, texts: Sequence[str], sources: Sequence[Language], targets: Sequence[Language]
-    ) -> list[Translation]:
-        """Translations of texts that are no longer than `limit`, from and into known languages."""
+    ) -> Finish[Translation]:
+        """Begin to translate texts no longer than `limit`, from and into known languages.
+
+        The result waits for the translations and gives them. On a GPU, they are made while the
+        caller does something else.
+        """
         ...
 
     def score(
@@ -68,19 +75,18 @@ class Engine(Protocol):
 class CodeEngine(ABC):
     """An engine for an encoder-decoder that begins a translation with a language's code."""
 
-    def __init__(self, config: Translate, codec: Codec, positions: int, device: str) -> None:
-        """Args:
-        config: how to decode.
-        codec: the model's.
-        positions: sub-words, special ones included, that the model reads and writes.
-        device: what it runs on.
+    def __init__(self, config: Translate, codec: Codec, positions: int) -> None:
+        """An engine that decodes as a resolved `config` says.
+
+        The model reads and writes `positions` sub-words, special ones included.
         """
         self.config = config
         self.codec = codec
         # On either side of the model: a language and an end.
         self.limit = min(positions, codec.longest) - 2
         self.padding = Padding()
-        self._budget = config.batch_tokens or (CPU_TOKENS if device == "cpu" else GPU_TOKENS)
+        by_default = CPU_TOKENS if config.device == "cpu" else GPU_TOKENS
+        self._budget = config.batch_tokens or by_default
 
     def check_vocabulary(self, size: int) -> None:
         """Raise JobError if the tokenizer has more sub-words than the model, `size`."""
@@ -96,36 +102,35 @@ class CodeEngine(ABC):
     def lengths(self, texts: Sequence[str]) -> np.ndarray:
         return _lengths(self.codec.encode(texts))
 
-    def translate(
+    def begin(
         self, texts: Sequence[str], sources: Sequence[Language], targets: Sequence[Language]
-    ) -> list[Translation]:
+    ) -> Finish[Translation]:
         config, codec = self.config, self.codec
         ids = codec.encode(texts)
         caps = [checks.cap(len(row), config.max_length_ratio, self.limit) for row in ids]
 
-        def begin(rows: np.ndarray) -> Callable[[], list[list[int]]]:
+        def begin(rows: np.ndarray) -> Finish[list[int]]:
             return self._begin(
                 [codec.frame(ids[row], sources[row]) for row in rows],
                 [codec.token(targets[row]) for row in rows],
                 max(caps[row] for row in rows),
             )
 
-        made: list[list[int]] = [[] for _ in ids]
-        for rows, answers in self._in_batches(_lengths(ids) + 2, begin):
-            for row, answer in zip(rows, answers, strict=True):
-                made[row] = answer
-        written = [row[:-1] if row[-1:] == [codec.end] else row for row in made]
-        flaws = [
-            checks.flaw(
-                np.array(text),
-                np.array(translation),
-                ended=len(translation) < len(whole),
-                cap=cap,
-                min_ratio=config.min_length_ratio,
-            )
-            for text, translation, whole, cap in zip(ids, written, made, caps, strict=True)
-        ]
-        return [*map(Translation, codec.decode(written), flaws)]
+        def finished(rows: np.ndarray, answers: list[list[int]]) -> list[Translation]:
+            written = [row[:-1] if row[-1:] == [codec.end] else row for row in answers]
+            flaws = [
+                checks.flaw(
+                    ids[row],
+                    translation,
+                    ended=len(translation) < len(answer),
+                    cap=caps[row],
+                    min_ratio=config.min_length_ratio,
+                )
+                for row, translation, answer in zip(rows, written, answers, strict=True)
+            ]
+            return [*map(Translation, codec.decode(written), flaws)]
+
+        return self._in_batches(_lengths(ids) + 2, begin, finished)
 
     def score(
         self,
@@ -137,51 +142,54 @@ class CodeEngine(ABC):
         codec = self.codec
         ids, given = codec.encode(texts), codec.encode(translations)
 
-        def begin(rows: np.ndarray) -> Callable[[], list[float]]:
+        def begin(rows: np.ndarray) -> Finish[float]:
             return self._begin_scores(
                 [codec.frame(ids[row], sources[row]) for row in rows],
                 [[codec.token(targets[row]), *given[row]] for row in rows],
             )
 
-        scores = np.zeros(len(ids), np.float32)
-        for rows, answers in self._in_batches(_lengths(ids) + _lengths(given) + 3, begin):
-            scores[rows] = answers
-        return scores
+        lengths = _lengths(ids) + _lengths(given) + 4
+        scores = self._in_batches(lengths, begin, lambda rows, answers: answers)()
+        return np.array(scores, np.float32)
 
     def _in_batches(
-        self, lengths: np.ndarray, begin: Callable[[np.ndarray], Callable[[], list[Answer]]]
-    ) -> list[tuple[np.ndarray, list[Answer]]]:
-        """What `begin` promises for micro-batches of all rows; all begin before one is awaited."""
+        self,
+        lengths: np.ndarray,
+        begin: Callable[[np.ndarray], Finish[Answer]],
+        finished: Callable[[np.ndarray, list[Answer]], list[Result]],
+    ) -> Finish[Result]:
+        """Begin micro-batches of all rows; the result awaits them and restores the order.
+
+        What has been `finished` of one is what the caller gets, made while others are computed.
+        """
         most = max(1, self._budget // TOKENS_A_ROW)
         begun = [(rows, begin(rows)) for rows in pack(lengths, self._budget, most)]
-        done = []
-        for batch, finish in begun:
 
-            def run(
-                rows: np.ndarray,
-                batch: np.ndarray = batch,
-                finish: Callable[[], list[Answer]] = finish,
-            ) -> list[Answer]:
-                return finish() if rows is batch else begin(rows)()
+        def finish() -> list[Result]:
+            results: dict[int, Result] = {}
+            for batch, first in begun:
 
-            done += devices.halving(run, batch)
-        for rows, _ in done:
-            self.padding.add(lengths[rows])
-        return done
+                def run(
+                    rows: np.ndarray, batch: np.ndarray = batch, first: Finish[Answer] = first
+                ) -> list[Answer]:
+                    return first() if rows is batch else begin(rows)()
+
+                for rows, answers in devices.halving(run, batch):
+                    self.padding.add(lengths[rows])
+                    results.update(zip(rows.tolist(), finished(rows, answers), strict=True))
+            return [results[row] for row in range(len(lengths))]
+
+        return finish
 
     @abstractmethod
-    def _begin(
-        self, texts: list[list[int]], languages: list[int], cap: int
-    ) -> Callable[[], list[list[int]]]:
+    def _begin(self, texts: list[list[int]], languages: list[int], cap: int) -> Finish[list[int]]:
         """Begin to translate framed texts; the result waits and gives the sub-words of each.
 
         These are without the language, with the end if there is one, and at most `cap` without it.
         """
 
     @abstractmethod
-    def _begin_scores(
-        self, texts: list[list[int]], translations: list[list[int]]
-    ) -> Callable[[], list[float]]:
+    def _begin_scores(self, texts: list[list[int]], translations: list[list[int]]) -> Finish[float]:
         """Begin to score translations, each of which begins with its language."""
 
 

@@ -17,13 +17,14 @@ from projner.record import Status
 from projner.stage import Stage
 from projner.translate import ctranslate2, sentences, transformers
 from projner.translate.conversion import converted, is_converted
-from projner.translate.engine import Engine, Translation
+from projner.translate.engine import Engine, Finish, Translation
 from projner.words import words
 
 _ENGINES = {
     "ctranslate2": (ctranslate2.resolve, ctranslate2.CTranslate2),
     "transformers": (transformers.resolve, transformers.Transformers),
 }
+PART_ROWS = 512
 _UNSPACED_SCRIPTS = {"Hans", "Hant", "Jpan"}
 _OTHER: dict[str, Literal["source", "target"]] = {"source": "target", "target": "source"}
 
@@ -118,7 +119,6 @@ class Translator(Stage):
         texts, given, wanted = (table[name].to_pylist() for name in self.inputs)
         sources, targets = ([languages.find(code) for code in column] for column in (given, wanted))
         rows = self._translate([text or "" for text in texts], sources, targets)
-
         text_column, tokens_column = self.outputs
         table = record.with_column(table, text_column, [row.text for row in rows])
         table = record.with_column(table, tokens_column, [row.tokens for row in rows])
@@ -133,19 +133,39 @@ class Translator(Stage):
     def _translate(
         self, texts: list[str], sources: list[Language], targets: list[Language]
     ) -> list[Row]:
+        """Rows in the order of the texts, which are worked on in parts of like lengths.
+
+        What precedes and follows the computation of one part is done while another is computed.
+        """
+        order = sorted(range(len(texts)), key=lambda n: -len(texts[n]))
+        parts = [order[start : start + PART_ROWS] for start in range(0, len(order), PART_ROWS)]
+        begun = [
+            self._begin(
+                [texts[n] for n in part], [sources[n] for n in part], [targets[n] for n in part]
+            )
+            for part in parts
+        ]
+        rows: dict[int, Row] = {}
+        for part, finish in zip(parts, begun, strict=True):
+            rows.update(zip(part, finish(), strict=True))
+        return [rows[n] for n in range(len(texts))]
+
+    def _begin(
+        self, texts: list[str], sources: list[Language], targets: list[Language]
+    ) -> Finish[Row]:
         parts, longest = self._split(texts)
         rows = [*map(self._refusal, sources, targets, longest)]
-        asked = [
-            (part, sources[n], targets[n])
-            for n, row in enumerate(rows)
-            if row.status is Status.OK
-            for part in parts[n]
-        ]
-        made = iter(self._engine.translate(*zip(*asked, strict=True)) if asked else [])
-        return [
-            _joined([next(made) for _ in parts[n]], targets[n]) if row.status is Status.OK else row
-            for n, row in enumerate(rows)
-        ]
+        open_rows = [n for n, row in enumerate(rows) if row.status is Status.OK]
+        asked = [(part, sources[n], targets[n]) for n in open_rows for part in parts[n]]
+        finish = self._engine.begin(*map(list, zip(*asked, strict=True))) if asked else list
+
+        def joined() -> list[Row]:
+            made = iter(finish())
+            for n in open_rows:
+                rows[n] = _joined([next(made) for _ in parts[n]], targets[n])
+            return rows
+
+        return joined
 
     def _split(self, texts: list[str]) -> tuple[list[list[str]], list[int]]:
         """Each text in parts that are translated one by one, and its longest part's sub-words."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from projner import checkpoints, devices
 from projner.config import Translate
 from projner.translate.codec import Codec
-from projner.translate.engine import CodeEngine
+from projner.translate.engine import CodeEngine, Finish
 
 if TYPE_CHECKING:
     import torch
@@ -46,9 +45,7 @@ class Transformers(CodeEngine):
             devices.use_threads(cpus)
         loaded = checkpoints.load_config(config.model, config.revision)
         codec = Codec(config.model, config.revision)
-        super().__init__(
-            config, codec, getattr(loaded, "max_position_embeddings", codec.longest), config.device
-        )
+        super().__init__(config, codec, getattr(loaded, "max_position_embeddings", codec.longest))
         self._model: Any = checkpoints.load_model(
             "AutoModelForSeq2SeqLM",
             config.model,
@@ -74,14 +71,10 @@ class Transformers(CodeEngine):
             **beams,
         )
 
-    def _begin(
-        self, texts: list[list[int]], languages: list[int], cap: int
-    ) -> Callable[[], list[list[int]]]:
+    def _begin(self, texts: list[list[int]], languages: list[int], cap: int) -> Finish[list[int]]:
         return lambda: self._generate(texts, languages, cap)
 
-    def _begin_scores(
-        self, texts: list[list[int]], translations: list[list[int]]
-    ) -> Callable[[], list[float]]:
+    def _begin_scores(self, texts: list[list[int]], translations: list[list[int]]) -> Finish[float]:
         return lambda: self._score(texts, translations)
 
     def _generate(self, texts: list[list[int]], languages: list[int], cap: int) -> list[list[int]]:

@@ -97,7 +97,20 @@ def test_what_is_too_long_gets_a_status(learnt: EflomalAligner) -> None:
     words = ["word"] * (LONGEST + 1)
     done = stage.run(learnt, table([(words, words, set()), *pairs(2)], 20_000))
     assert done["status"].to_pylist() == ["alignment_failed", "ok", "ok"]
-    assert "up to 500 words" in done["status_detail"][0].as_py()
+    assert f"up to {LONGEST} words" in done["status_detail"][0].as_py()
+
+
+@pytest.mark.parametrize(
+    "word", ["", " ", "1\u00a0000", "\u3000", "a\u2028b", "a\tb", "\x85", "a-b"]
+)
+def test_no_word_shifts_the_links_of_those_after_it(tmp_path: Path, word: str) -> None:
+    rows = [
+        ([word, *source], [word, *target], {(0, 0)} | {(i + 1, j + 1) for i, j in true})
+        for source, target, true in pairs(300, seed=4)
+    ]
+    aligner = EflomalAligner(config.Eflomal(sample=200))
+    aligner.learn(iter([table(rows)]), tmp_path)
+    assert f1(links(aligner.recall(tmp_path)(table(rows))), [true for *_, true in rows]) > 0.9
 
 
 def test_a_missing_package_says_which_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,22 @@ from projner import config, record  # noqa: E402
 from projner.align.encoder import EncoderAligner  # noqa: E402
 from projner.errors import JobError  # noqa: E402
 
-WORDS = "amina musa kano lagos water river came went saw with and the in of".split()
+WORDS = [
+    "amina",
+    "musa",
+    "kano",
+    "lagos",
+    "water",
+    "river",
+    "came",
+    "went",
+    "saw",
+    "with",
+    "and",
+    "the",
+    "in",
+    "of",
+]
 POSITIONS = 40
 
 
@@ -71,7 +86,9 @@ def links(model: Path, pairs: list[tuple[list[str], list[str]]], **settings: Any
 def some_pairs(count: int, longest: int) -> list[tuple[list[str], list[str]]]:
     chance = np.random.default_rng(3)
     lengths = chance.integers(1, longest, (count, 2))
-    return [(chance.choice(WORDS, n).tolist(), chance.choice(WORDS, m).tolist()) for n, m in lengths]
+    return [
+        (chance.choice(WORDS, n).tolist(), chance.choice(WORDS, m).tolist()) for n, m in lengths
+    ]
 
 
 @pytest.mark.parametrize("method", ["softmax", "itermax"])

@@ -22,7 +22,8 @@ LINKS = st.lists(
 
 def column(rows: list[dict[tuple[int, int], float]]) -> pa.ChunkedArray:
     values = [
-        [{"source": s, "target": t, "score": score} for (s, t), score in row.items()] for row in rows
+        [{"source": s, "target": t, "score": score} for (s, t), score in row.items()]
+        for row in rows
     ]
     return pa.chunked_array([pa.array(values, pa.list_(record.LINK))])
 

@@ -32,7 +32,10 @@ def pairs() -> list[Pair]:
     letters = "abcdefghijklmnoprstuvwz"
     words = ["".join(chance.choices(letters, k=chance.randint(1, 9))) for _ in range(400)]
     return [
-        (chance.choices(words, k=chance.randint(1, 40)), chance.choices(words, k=chance.randint(1, 40)))
+        (
+            chance.choices(words, k=chance.randint(1, 40)),
+            chance.choices(words, k=chance.randint(1, 40)),
+        )
         for _ in range(200)
     ]
 

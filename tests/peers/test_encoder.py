@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def test_every_link_is_awesome_aligns(bert: Path, pairs: list[Pair], extraction:
     def side(words: list[str]) -> tuple[Any, list[int]]:
         pieces = [tokenizer.tokenize(word) for word in words]
         ids = [tokenizer.convert_tokens_to_ids(word) for word in pieces]
-        flat = [tokenizer.cls_token_id, *sum(ids, []), tokenizer.sep_token_id]
+        flat = [tokenizer.cls_token_id, *chain.from_iterable(ids), tokenizer.sep_token_id]
         owners = [number for number, word in enumerate(pieces) for _ in word]
         return torch.tensor([flat]), owners
 

@@ -1,4 +1,4 @@
-"""Flat arrays and Arrow lists say the same thing."""
+"""Projected spans as Arrow columns."""
 
 from __future__ import annotations
 
@@ -37,21 +37,6 @@ def test_tags_are_those_of_the_tag_scheme(rows: list[tuple[int, list[Span]]]) ->
         pa.array([span.label for span in flat], pa.string()),
     )
     assert column.to_pylist() == [tags.to_tags(spans, length) for length, spans in rows]
-
-
-def test_null_rows_are_empty_and_slices_are_respected() -> None:
-    values = [
-        [{"source": 9, "target": 9, "score": 1.0}],
-        None,
-        [],
-        [{"source": 1, "target": 2, "score": 1.0}, {"source": 3, "target": 4, "score": 0.5}],
-    ]
-    column = pa.chunked_array([pa.array(values, pa.list_(record.LINK)).slice(1)])
-    flat = arrays.lists(column, ["source", "target", "score"])
-    assert flat.offsets.tolist() == [0, 0, 0, 2]
-    assert flat.pairs("source", "target").tolist() == [[1, 2], [3, 4]]
-    assert flat.fields["score"].tolist() == [1.0, 0.5]
-    assert flat.rows()[2] == slice(0, 2)
 
 
 def test_projected_entities_have_the_record_type() -> None:

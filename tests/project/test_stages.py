@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from projner import methods, record, stage
+from projner import columns, methods, record, stage
 from projner.config import Project
 from projner.project import match
 from projner.project.stages import Heuristic, Match
@@ -19,6 +19,12 @@ from projner.tags import Span, to_tags
 from tests.conftest import labelled
 
 Row = dict[str, Any]
+
+
+@pytest.fixture(autouse=True, params=["few rows", "many rows"])
+def rows_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test goes both ways: row by row, and with the compiled code for large tables."""
+    monkeypatch.setattr(columns, "MANY_ROWS", 1 if request.param == "many rows" else 10**9)
 
 
 def row(source: str, target: str, links: str, status: str = "ok") -> Row:
@@ -285,7 +291,7 @@ def test_relations(solver: str, settings: dict[str, Any], expected: list[Any]) -
 def test_what_is_not_proven_is_said_and_gives_no_tags(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(match, "solve", partial(match.solve, work_limit=0))
     hard = some_rows(3, 200)
-    done = project(hard, score="align", surface=None)
+    done = project(hard, score="align", surface=None, limit=2)
     bounded = [each for each in done if each["status"] == "bounded"]
     assert bounded, "no row was hard enough"
     for each in bounded:
@@ -340,6 +346,20 @@ def test_rows_that_are_not_ok_are_left_alone(method: dict[str, Any]) -> None:
     assert [each["tokens"] is None for each in done] == [False, True, False, True]
     assert done[1]["target_entities"] is done[3]["target_entities"] is None
     assert done[1]["status_detail"] == "as it was"
+
+
+@pytest.mark.parametrize("settings", [{}, *EVERY], ids=str)
+def test_rows_without_labels_or_links_are_not_taken_for_rows_with_none(
+    settings: dict[str, Any],
+) -> None:
+    good = row("[PER Ada] left", "Ada aliondoka", "0-0 1-1")
+    rows = [good, good | {"source_entities": None}, good | {"links": None}, good | {"links": []}]
+    done = project(rows, **settings)
+    assert [each["status"] for each in done] == ["ok", "error", "error", "ok"]
+    assert done[1]["status_detail"] == "the row has no labels on its source side"
+    assert done[2]["status_detail"] == "the row has no word links"
+    assert [each["tokens"] is None for each in done] == [False, True, True, False]
+    assert [each["ner_tags"] is None for each in done] == [False, True, True, False]
 
 
 @pytest.mark.parametrize("settings", [{}, *EVERY], ids=str)

@@ -17,15 +17,17 @@ from projner.runs import lease
 
 def left_behind(folder: Path, age: float, **owner: object) -> Path:
     path = folder / "lease.json"
-    path.write_text(json.dumps({"host": "elsewhere", "pid": 1, "since": time.time() - age, **owner}))
+    path.write_text(
+        json.dumps({"host": "elsewhere", "pid": 1, "since": time.time() - age, **owner})
+    )
     os.utime(path, (time.time() - age, time.time() - age))
     return path
 
 
 def test_the_second_writer_is_refused_by_name(tmp_path: Path) -> None:
-    with lease.hold(tmp_path), pytest.raises(JobError, match=rf"job {os.getpid()} on \S+ has been"):
-        with lease.hold(tmp_path):
-            pass
+    refused = pytest.raises(JobError, match=rf"job {os.getpid()} on \S+ has been")
+    with lease.hold(tmp_path), refused, lease.hold(tmp_path):
+        pass
     with lease.hold(tmp_path):
         pass
 

@@ -43,7 +43,12 @@ def test_a_snapshot_is_read_in_corpus_order(tmp_path: Path) -> None:
     run.write_shard(shard([9, 1], "empty"))
     snapshot = publish(run, [1, 5, 9, -3])
     assert run.read(snapshot)["id"].to_pylist() == [1, 5, 9, -3]
-    assert run.read(snapshot, ["target_text"])["target_text"].to_pylist() == ["t1", "t5", "t9", "t-3"]
+    assert run.read(snapshot, ["target_text"])["target_text"].to_pylist() == [
+        "t1",
+        "t5",
+        "t9",
+        "t-3",
+    ]
     assert snapshot.statuses == {"empty": 2, "ok": 2}
     assert run.latest() == snapshot
     assert runs.find(tmp_path).folder == run.folder

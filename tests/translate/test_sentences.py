@@ -14,7 +14,7 @@ from projner.translate.sentences import split
         ["One"],
         ["He met Dr. Smith in St. Louis.", "Then he left."],
         ["J. K. Rowling paid 3.5 million.", "In 1999."],
-        ["“Is it true?”", "“Yes!”", "(She laughed.)", 'He said "No."', "They left..."],
+        ["“Is it true?”", "“Yes!”", "(She laughed.)", 'He said "Never."', "They left..."],
         ["The U.S. Army came.", "Really?!", "Yes."],
         ["And... then he left.", "12 stayed."],
         ["क्या यह सच है?", "यह सच है।", "हाँ।"],
@@ -29,7 +29,7 @@ def test_sentences_end_where_they_should(sentences: list[str]) -> None:
 
 
 def test_chinese_puts_no_space_between() -> None:
-    sentences = ["他来了。", "“他走了！”", "她说：「好。」", "是"]
+    sentences = ["他来了。", "“他走了！”", "她说：「好。」", "是"]  # noqa: RUF001
     assert split("".join(sentences)) == sentences
 
 
