@@ -1,0 +1,121 @@
+"""The toy models of the demo: trained once on a machine, in less than a minute, and kept in the cache.
+
+They are in the formats of the real ones, so that what runs with them is what runs with those.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import shutil
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+from projner import cache, checkpoints
+from projner.demo.encoder import Pair
+from projner.demo.write_corpus import CORPUS
+from projner.evaluate import f1
+
+LANGUAGES = {"eng": "eng_Latn", "swh": "swh_Latn", "hau": "hau_Latn"}
+LIBRARIES = ("tokenizers", "torch", "transformers")
+
+
+class Models(NamedTuple):
+    """Folders with checkpoints."""
+
+    translator: Path
+    """NLLB-shaped: English and Swahili, English and Hausa, both ways."""
+    tagger: Path
+    """XLM-R-shaped: PER, LOC and ORG in English."""
+    encoder: Path
+    """BERT-shaped: aligns English words with Swahili and Hausa ones; see `encoder.LAYERS`."""
+
+
+def models() -> Models:
+    """The models, trained on the corpus's train split if the cache does not have them.
+
+    One process at a time trains; a folder in the cache is whole.
+
+    Raises JobError naming the extra where torch or transformers are not installed.
+    """
+    folder = location()
+    if not folder.is_dir():
+        checkpoints.library()
+        # A dependency of torch and transformers.
+        from filelock import FileLock
+
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not folder.is_dir():
+                _train_all(folder)
+    return Models(*(folder / name for name in Models._fields))
+
+
+def location() -> Path:
+    """The folder in the cache for models of this version of the corpus, the code and the libraries."""
+    try:
+        versions = [f"{name} {metadata.version(name)}" for name in LIBRARIES]
+    except metadata.PackageNotFoundError:
+        checkpoints.library()
+        raise
+    digest = hashlib.sha256(" ".join(versions).encode())
+    here = Path(__file__).parent
+    made_of = [here / f"{name}.py" for name in ("models", "training", *Models._fields)]
+    for file in [*made_of, *sorted(CORPUS.glob("train.*"))]:
+        digest.update(file.read_bytes())
+    return cache.folder() / f"demo-{digest.hexdigest()[:16]}"
+
+
+def _train_all(folder: Path) -> None:
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    # Forked children of a process with threads, such as Ray's or torch's, may hang.
+    fresh = multiprocessing.get_context("spawn")
+    try:
+        with ProcessPoolExecutor(len(Models._fields), mp_context=fresh) as pool:
+            for done in [pool.submit(train, name, work / name) for name in Models._fields]:
+                done.result()
+        work.rename(folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def train(name: str, folder: Path) -> None:
+    """Train one of `Models`, by its name, into `folder`."""
+    transformers = checkpoints.library()
+    transformers.utils.logging.disable_progress_bar()
+    sides = {name: f1.read_labelled(str(CORPUS / f"train.{name}.conll")) for name in LANGUAGES}
+    english = sides["eng"]
+    if name == "translator":
+        from projner.demo import translator
+
+        parallel = [
+            {LANGUAGES["eng"]: " ".join(ours), LANGUAGES[other]: " ".join(theirs)}
+            for other in ("swh", "hau")
+            for ours, theirs in zip(english.tokens, sides[other].tokens, strict=True)
+        ]
+        # Whole words as sub-words: these are translated after far fewer steps.
+        translator.train(parallel, folder, steps=1200, pieces=2500)
+    elif name == "tagger":
+        from projner.demo import tagger
+
+        texts = [" ".join(words) for other in ("swh", "hau") for words in sides[other].tokens]
+        tagger.train(english.tokens, english.tags, folder, texts=texts)
+    else:
+        from projner.demo import encoder
+
+        pairs = [
+            Pair(*pair)
+            for other in ("swh", "hau")
+            for pair in zip(english.tokens, sides[other].tokens, read_links(other), strict=True)
+        ]
+        encoder.train(pairs, folder)
+
+
+def read_links(other: str, split: str = "train") -> list[list[tuple[int, int]]]:
+    """The corpus's word links between English and another language, sentence by sentence."""
+    lines = (CORPUS / f"{split}.eng-{other}.pharaoh").read_text(encoding="utf-8").splitlines()
+    pairs = [[link.split("-") for link in line.split()] for line in lines]
+    return [[(int(source), int(target)) for source, target in line] for line in pairs]
