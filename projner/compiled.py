@@ -14,8 +14,8 @@ def compiled(function: F) -> F:
     """`function` compiled by numba when it is first called, free of the global lock.
 
     The machine code is kept for later processes, beside the source or in the user's cache, if
-    either can be written to. It is compiled anew when the function's own file changes, so compiled
-    functions that it calls should be in that file. Division by zero gives infinity, as in numpy.
+    either can be written to. It is made anew when the function's own file changes: touch that one
+    when a constant changes that it takes from another. Division by zero gives infinity, as in numpy.
     """
     settings: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     try:
