@@ -439,6 +439,20 @@ def test_wrong_arguments(projner: Run, arguments: list[str]) -> None:
     assert done.stderr.startswith("usage: projner ")
 
 
+def test_a_reader_that_has_enough_is_no_error(run: Run, tmp_path: Path) -> None:
+    gold, predicted = both(tmp_path)
+    code = (
+        "import os, sys\n"
+        "from projner.cli import main\n"
+        "reading, writing = os.pipe()\n"
+        "os.close(reading)\n"
+        "os.dup2(writing, 1)\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    done = run("-c", code, "evaluate", "--gold", gold, "--predicted", predicted)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_debug_shows_where_an_error_comes_from(projner: Run) -> None:
     done = projner("project", "none.yaml", "--debug")
     assert done.returncode != 0

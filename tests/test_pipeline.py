@@ -507,3 +507,33 @@ def test_a_folder_with_another_run_in_it_is_refused(bitext: Bitext) -> None:
     settings.write_text(settings.read_text().replace("swh_Latn", "hau_Latn"))
     with pytest.raises(JobError, match=r"made with other settings \(corpus.target_lang\)"):
         done(bitext([*PAIRS, NEW]))
+
+
+@pytest.mark.slow
+def test_news_with_links_of_an_aligner_that_learns(shared_data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("eflomal", reason="needs the extra projner[eflomal]")
+    corpus = {
+        "format": "bitext",
+        "root": str(shared_data / "lafand" / "en-swa"),
+        "source": "train.en.predicted.conll",
+        "target": "train.swa",
+        "source_lang": "eng_Latn",
+        "target_lang": "swh_Latn",
+        "limit": 1500,
+    }
+    job: dict[str, Any] = {
+        "corpus": corpus,
+        "align": {"engine": "eflomal"},
+        "output": str(tmp_path / "out"),
+    }
+    result, rows = done(job)
+    assert len(rows) == len({row["id"] for row in rows}) == 1500
+    assert sum(result.snapshot.statuses.values()) == 1500
+    good = [row for row in rows if row["status"] == "ok"]
+    assert len(good) > 1490
+    entities = sum(len(row["source_entities"]) for row in good)
+    assert sum(result.snapshot.entities.values()) > 0.8 * entities
+    # What was sampled stays.
+    other, again = done({**job, "project": {"method": "span"}})
+    assert other.computed == 1500
+    assert [row["links"] for row in again] == [row["links"] for row in rows]

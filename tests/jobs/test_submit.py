@@ -49,6 +49,9 @@ def cluster() -> Iterator[str]:
         port,
         "--ray-client-server-port",
         free_port(),
+        # Another Ray of this machine may have the default one.
+        "--dashboard-agent-listen-port",
+        free_port(),
     ]
     head = subprocess.Popen(
         [RAY, "start", "--head", "--block", "--num-cpus", "2", "--temp-dir", folder, *ports],
