@@ -148,7 +148,7 @@ def _pattern(iso639_3: str, *first: str) -> regex.Pattern[str]:
     low_line = rf"(?!\s)\p{{WB=ExtendNumLet}}{_MARKS}"
     part = rf"(?:{letters}|{numbers}|{low_line})"
     # A geresh ends an abbreviation in Hebrew, and belongs to it.
-    alternatives.append(rf"{part}(?:{_GLUE}{part})*+(?:{_AFTER_HEBREW}')?+")
+    alternatives.append(rf"{part}(?:{_GLUE}{part})*+(?:{_AFTER_HEBREW}'{_MARKS})?+")
     alternatives.append(_CLUSTER)
     return regex.compile(f"(?V1){_SEEN}(?:{'|'.join(alternatives)})")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import regex
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from projner.errors import JobError
@@ -173,6 +173,7 @@ SIGNS = [
 
 
 @given(st.lists(st.sampled_from(SIGNS), max_size=20).map("".join))
+@example("ש'🏽")
 def test_spaced_scripts_follow_unicode_word_boundaries(text: str) -> None:
     """ICU is the oracle."""
     breakers = pytest.importorskip("icu4py.breakers")
