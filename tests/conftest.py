@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import yaml
@@ -14,11 +15,15 @@ from hypothesis import settings
 
 from projner.tags import Span, to_tags
 
+if TYPE_CHECKING:
+    from projner.demo.models import Models
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 
-# A test that fails because the machine is busy says nothing about the code.
-settings.register_profile("projner", deadline=None)
+# A test that fails because the machine is busy says nothing about the code; and what CI judges is one
+# change, not the luck of a new draw. On a developer's machine every run draws anew.
+settings.register_profile("projner", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("projner")
 
 
@@ -99,6 +104,15 @@ def ray_session() -> Iterator[str]:
     )
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def demo_models() -> Models:
+    """The toy models of the demo, trained if this machine's cache does not have them."""
+    pytest.importorskip("torch", reason="needs the extra projner[models]")
+    from projner.demo import models
+
+    return models.models()
 
 
 @pytest.fixture
