@@ -100,7 +100,9 @@ class CTranslate2(CodeEngine):
             [self._ids[token] for token in item.result().hypotheses[0][1:]] for item in begun
         ]
 
-    def _begin_scores(self, texts: list[list[int]], translations: list[list[int]]) -> Finish[float]:
+    def _begin_scores(
+        self, texts: list[list[int]], translations: list[list[int]]
+    ) -> Finish[list[float]]:
         begun = self._translator.score_batch(
             [self._spell(text) for text in texts],
             [self._spell(translation) for translation in translations],
@@ -108,14 +110,10 @@ class CTranslate2(CodeEngine):
             max_input_length=0,
             offset=1,
         )
-        return lambda: [_mean(item.result().log_probs) for item in begun]
+        return lambda: [item.result().log_probs for item in begun]
 
     def _spell(self, ids: list[int]) -> list[str]:
         return [self._tokens[number] for number in ids]
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
 
 
 def _vocabulary(folder: Path) -> list[str]:

@@ -71,6 +71,23 @@ class Engine(Protocol):
         """How likely each translation is: the mean log-probability of its sub-words and its end."""
         ...
 
+    def subwords(self, texts: Sequence[str]) -> list[list[int]]:
+        """The sub-words of each text."""
+        ...
+
+    def token_scores(
+        self,
+        texts: Sequence[str],
+        translations: Sequence[str],
+        sources: Sequence[Language],
+        targets: Sequence[Language],
+    ) -> list[np.ndarray]:
+        """The log-probability of each of a translation's `subwords`, given those before, and its end's.
+
+        float64, one array per translation.
+        """
+        ...
+
 
 class CodeEngine(ABC):
     """An engine for an encoder-decoder that begins a translation with a language's code."""
@@ -132,6 +149,9 @@ class CodeEngine(ABC):
 
         return self._in_batches(_lengths(ids) + 2, begin, finished)
 
+    def subwords(self, texts: Sequence[str]) -> list[list[int]]:
+        return self.codec.encode(texts)
+
     def score(
         self,
         texts: Sequence[str],
@@ -139,18 +159,27 @@ class CodeEngine(ABC):
         sources: Sequence[Language],
         targets: Sequence[Language],
     ) -> np.ndarray:
+        scored = self.token_scores(texts, translations, sources, targets)
+        return np.array([scores.mean() for scores in scored], np.float32)
+
+    def token_scores(
+        self,
+        texts: Sequence[str],
+        translations: Sequence[str],
+        sources: Sequence[Language],
+        targets: Sequence[Language],
+    ) -> list[np.ndarray]:
         codec = self.codec
         ids, given = codec.encode(texts), codec.encode(translations)
 
-        def begin(rows: np.ndarray) -> Finish[float]:
+        def begin(rows: np.ndarray) -> Finish[list[float]]:
             return self._begin_scores(
                 [codec.frame(ids[row], sources[row]) for row in rows],
                 [[codec.token(targets[row]), *given[row]] for row in rows],
             )
 
         lengths = _lengths(ids) + _lengths(given) + 4
-        scores = self._in_batches(lengths, begin, lambda rows, answers: answers)()
-        return np.array(scores, np.float32)
+        return self._in_batches(lengths, begin, lambda _, rows: [*map(np.array, rows)])()
 
     def _in_batches(
         self,
@@ -189,8 +218,13 @@ class CodeEngine(ABC):
         """
 
     @abstractmethod
-    def _begin_scores(self, texts: list[list[int]], translations: list[list[int]]) -> Finish[float]:
-        """Begin to score translations, each of which begins with its language."""
+    def _begin_scores(
+        self, texts: list[list[int]], translations: list[list[int]]
+    ) -> Finish[list[float]]:
+        """Begin to score translations, each of which begins with its language.
+
+        The result gives the log-probabilities of what follows that, the end included.
+        """
 
 
 def _lengths(rows: Sequence[Sequence[int]]) -> np.ndarray:

@@ -74,7 +74,9 @@ class Transformers(CodeEngine):
     def _begin(self, texts: list[list[int]], languages: list[int], cap: int) -> Finish[list[int]]:
         return lambda: self._generate(texts, languages, cap)
 
-    def _begin_scores(self, texts: list[list[int]], translations: list[list[int]]) -> Finish[float]:
+    def _begin_scores(
+        self, texts: list[list[int]], translations: list[list[int]]
+    ) -> Finish[list[float]]:
         return lambda: self._score(texts, translations)
 
     def _generate(self, texts: list[list[int]], languages: list[int], cap: int) -> list[list[int]]:
@@ -100,7 +102,7 @@ class Transformers(CodeEngine):
         # Before them are the start and the language.
         return [_until(row, self.codec.end) for row in made[:, 2:].tolist()]
 
-    def _score(self, texts: list[list[int]], translations: list[list[int]]) -> list[float]:
+    def _score(self, texts: list[list[int]], translations: list[list[int]]) -> list[list[float]]:
         import torch
 
         grid = self._pad(texts)
@@ -118,9 +120,11 @@ class Transformers(CodeEngine):
                 ignore_index=self.codec.pad,
                 reduction="none",
             ).view(wanted.shape)
-            lengths = (wanted != self.codec.pad).sum(1)
-            scores: list[float] = (-losses.sum(1) / lengths).tolist()
-        return scores
+            scores: list[list[float]] = (-losses).tolist()
+        # What begins with the language has as many sub-words as what ends with the end.
+        return [
+            row[: len(translation)] for row, translation in zip(scores, translations, strict=True)
+        ]
 
     def _pad(self, rows: list[list[int]]) -> torch.Tensor:
         import torch

@@ -58,13 +58,13 @@ class Peer:
         )
         return self.tokenizer.decode(made[0], skip_special_tokens=True)
 
-    def score(self, text: str, translation: str, source: Language, target: Language) -> float:
+    def scores(self, text: str, translation: str, source: Language, target: Language) -> np.ndarray:
         self.tokenizer.src_lang, self.tokenizer.tgt_lang = source.code, target.code
         batch = self.tokenizer(text, text_target=translation, return_tensors="pt")
         with torch.no_grad():
             logits = self.model(**batch).logits[0]
         each = logits.log_softmax(-1).gather(1, batch["labels"][0][:, None])
-        return float(each[1:].mean())
+        return each[1:, 0].double().numpy()
 
 
 def test_the_model_has_learnt(nllb: str, parallel: list[dict[str, str]]) -> None:
@@ -96,10 +96,14 @@ def test_scores_are_mean_log_probabilities(engine: str, nllb: str, parallel) -> 
     texts, sources, targets, wanted = _both_ways(parallel[100:130])
     # Others' translations are unlikely, and of other lengths.
     wanted = [*wanted[:15], *wanted[:15]]
-    scores = _load(engine, nllb, batch_tokens=200).score(texts, wanted, sources, targets)
+    loaded = _load(engine, nllb, batch_tokens=200)
+    scores = loaded.score(texts, wanted, sources, targets)
+    each = loaded.token_scores(texts, wanted, sources, targets)
     peer = Peer(nllb)
-    expected = [*map(peer.score, texts, wanted, sources, targets)]
-    np.testing.assert_allclose(scores, expected, rtol=1e-3, atol=1e-4)
+    expected = [*map(peer.scores, texts, wanted, sources, targets)]
+    assert [*map(len, each)] == [len(ids) + 1 for ids in loaded.subwords(wanted)]
+    np.testing.assert_allclose(np.concatenate(each), np.concatenate(expected), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(scores, [row.mean() for row in expected], rtol=1e-3, atol=1e-4)
     assert scores[:15].max() > -0.5 > scores[15:].mean()
 
 
