@@ -324,6 +324,27 @@ class Project(Section):
     """heuristic: words between two runs that become one."""
     ratio: float = Field(0.8, ge=0)
     """heuristic: a run has more than this share of the entity's number of words."""
+    languages: dict[LanguageCode, Project] = {}
+    """What differs for rows of a target language, such as `{hau_Latn: {score: align}}`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _languages_differ_from_the_rest(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or not isinstance(data.get("languages"), Mapping):
+            return data
+        rest = {key: value for key, value in data.items() if key != "languages"}
+        whole = {}
+        for name, keys in data["languages"].items():
+            whole[name] = {**rest, **keys} if isinstance(keys, Mapping) else keys
+            if isinstance(keys, Mapping) and keys.get("languages"):
+                raise ValueError(
+                    f"languages.{name}: `languages` within `languages`; leave them out"
+                )
+        return {**data, "languages": whole}
+
+    def of(self, language: str) -> Project:
+        """The settings for rows of a target language (FLORES-200)."""
+        return self.languages.get(language, self)
 
     @property
     def most(self) -> int | None:
@@ -384,6 +405,8 @@ class Job(Section):
     filter: Filter | None = None
     translate: Translate | None = None
     label: Label | None = None
+    label_target: Label | None = None
+    """The tagger of the target side, where a projection method looks at one; by default `label`."""
     align: tuple[Align, ...] = ()
     project: Project = Project()
     evaluate: Evaluate = Evaluate()

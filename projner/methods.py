@@ -5,6 +5,7 @@ A projection method is a list of stages; a job is a chain of segments, and each 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -46,13 +47,24 @@ class Segment:
         return config.fingerprint(self.settings)
 
 
-def chain(job: config.Job, given: Collection[str], partial: Collection[str] = ()) -> list[Segment]:
+def chain(
+    job: config.Job,
+    given: Collection[str],
+    partial: Collection[str] = (),
+    beside: Iterable[config.Project] = (),
+) -> list[Segment]:
     """The segments of a job on a corpus that gives the columns `given`, some of them only `partial`ly.
 
-    A stage whose columns are all given in every row is left out. One that learns from the corpus
-    begins a segment, so that what it learns from is finished; so does projection, so that trying
-    another method repeats nothing. Raises JobError when a column is neither given nor made, and when
-    a target side is given for several languages.
+    A stage whose columns are all given in every row, or that no later one reads, is left out. One
+    that learns from the corpus begins a segment, so that what it learns from is finished. Each
+    stage of the projection method that holds a model ends one, so that other methods share what it
+    makes; the last is projection, without models, so that trying another method repeats nothing.
+
+    What the projection methods `beside` the job's read is prepared as well: jobs that differ in
+    their method alone, each with the others beside it, share all that is prepared.
+
+    Raises JobError when a column is neither given nor made, and when a target side is given for
+    several languages.
     """
     if len(job.corpus.target_lang) > 1 and "target_tokens" in given:
         raise JobError(
@@ -60,26 +72,32 @@ def chain(job: config.Job, given: Collection[str], partial: Collection[str] = ()
             "one; name that one"
         )
     whole = set(given) - set(partial)
+    *modelled, projection = _projection(job, job.project)
+    read = {column for group in [*modelled, projection] for step in group for column in step.inputs}
+    for project in beside:
+        for group in _projection(job, project):
+            read.update(column for step in group for column in step.inputs)
     groups: list[list[Stage]] = [[]]
-    for step in preparation(job, given):
-        if step.outputs and whole.issuperset(step.outputs):
-            continue
+    for step in _read(preparation(job, given), read, whole):
         if step.learns and groups[-1]:
             groups.append([])
         groups[-1].append(step)
-    made = {column for group in groups for step in group for column in step.outputs}
-    _check({*given, *made})
-    projection = projection_stages(job.project)
+    groups = [*filter(None, groups), *modelled, projection]
+    _check([step for group in groups for step in group], given)
     segments: list[Segment] = []
-    for group in [*filter(None, groups), projection]:
-        described = [(f"{step.name}.{step.version}", step.settings()) for step in group]
+    for group in groups:
+        described = [(f"{step.name}.{step.version}", _settings(step)) for step in group]
         settings = {
             "schema": record.SCHEMA_VERSION,
             "corpus": job.corpus.model_dump(mode="json", exclude={"root"}, exclude_defaults=True),
             "stages": [list(each) for each in described],
             "parent": segments[-1].fingerprint if segments else None,
         }
-        name = "project" if group is projection else "+".join(step.name for step in group)
+        name = "+".join(step.name for step in group)
+        if group is projection:
+            name = "project"
+        elif group in modelled:
+            name = "+".join(group[-1].outputs)
         before = segments[-1].signature if segments else f"schema:{record.SCHEMA_VERSION}"
         signature = "|".join([before, *(_signed(*each) for each in described)])
         segments.append(Segment(name, tuple(group), settings, signature))
@@ -113,8 +131,11 @@ def preparation(job: config.Job, given: Collection[str]) -> list[Stage]:
     return steps + aligners
 
 
-def projection_stages(project: config.Project) -> list[Stage]:
-    """The stages of a projection method."""
+def projection_stages(project: config.Project, job: config.Job | None = None) -> list[Stage]:
+    """The stages of a projection method, in order; `job` names the models of those that hold one.
+
+    Raises JobError naming the section of the job that a method needs and nobody gave.
+    """
     if project.method != "match":
         return [Heuristic(project)]
     beside = [] if project.surface is None else [SurfaceAligner(project.surface, beside=True)]
@@ -204,6 +225,74 @@ def named(name: str) -> config.Project:
     return NAMED[name]
 
 
+def _projection(job: config.Job, project: config.Project) -> list[list[Stage]]:
+    """The stages of a job's projection in groups: one that ends with each model, and the rest.
+
+    What several of the job's languages have in common is there once.
+    """
+    languages_of: dict[str, list[str]] = {}
+    for code in job.corpus.target_lang:
+        languages_of.setdefault(project.of(code).model_dump_json(), []).append(code)
+    modelled: list[list[Stage]] = []
+    last: list[Stage] = []
+    for codes in languages_of.values():
+        steps = projection_stages(project.of(codes[0]), job)
+        if len(languages_of) > 1:
+            steps = [_in_languages(step, codes) for step in steps]
+        ends = [number + 1 for number, step in enumerate(steps) if step.room]
+        _join(modelled, [steps[a:b] for a, b in zip([0, *ends], ends, strict=False)])
+        rest = [[step] for step in last]
+        _join(rest, [[step] for step in steps[max([0, *ends]) :]])
+        last = [step for (step,) in rest]
+    every = set(job.corpus.target_lang)
+    for step in [*(step for group in modelled for step in group), *last]:
+        if set(step.languages or ()) == every:
+            step.languages = None
+    return [*modelled, last]
+
+
+def _in_languages(step: Stage, codes: Iterable[str]) -> Stage:
+    step = copy.copy(step)
+    step.languages = tuple(sorted(codes))
+    return step
+
+
+def _join(groups: list[list[Stage]], others: Iterable[list[Stage]]) -> None:
+    """Append groups of stages for other languages, or have equal ones do their languages as well."""
+    place = 0
+    for other in others:
+        described = [(step.name, step.settings()) for step in other]
+        for number, group in enumerate(groups[place:], place):
+            if [(step.name, step.settings()) for step in group] == described:
+                codes = [
+                    {*(a.languages or ()), *(b.languages or ())}
+                    for a, b in zip(group, other, strict=True)
+                ]
+                groups[number] = [*map(_in_languages, group, codes)]
+                place = number + 1
+                break
+        else:
+            groups.append(other)
+            place = len(groups)
+
+
+def _read(steps: Sequence[Stage], read: set[str], whole: set[str]) -> list[Stage]:
+    """Those of some stages that make what is `read`, or what these read, and is not `whole` already."""
+    kept: list[Stage] = []
+    for step in reversed(steps):
+        made = set(step.outputs)
+        if not made or (made & read and not made <= whole):
+            read = read | set(step.inputs)
+            kept.insert(0, step)
+    return kept
+
+
+def _settings(step: Stage) -> dict[str, Any]:
+    if step.languages is None:
+        return step.settings()
+    return {**step.settings(), "languages": list(step.languages)}
+
+
 def _signed(stage_name: str, settings: dict[str, Any]) -> str:
     return f"{stage_name}:" + ",".join(f"{key}={value}" for key, value in settings.items())
 
@@ -220,16 +309,26 @@ def _aligner(section: Any) -> Stage:
     return EncoderAligner(section)
 
 
-def _check(present: set[str]) -> None:
-    for column, what, mend in (
-        ("source_tokens", "no source side", "give corpus.source, or a model under `translate`"),
-        ("target_tokens", "no target side", "give corpus.target, or a model under `translate`"),
-        (
-            "source_entities",
-            "no labels on its source side",
-            "give that side as CoNLL, or a tagger under `label`",
-        ),
-        ("links", "no word links", "give corpus.links, or name an aligner under `align`"),
-    ):
-        if column not in present:
-            raise JobError(f"the corpus has {what}; {mend}")
+_ALWAYS = ("id", "source_lang", "target_lang")
+_BROUGHT = {
+    "source_text": ("source side", "give corpus.source, or a model under `translate`"),
+    "target_text": ("target side", "give corpus.target, or a model under `translate`"),
+    "source_entities": (
+        "labels on its source side",
+        "give that side as CoNLL, or a tagger under `label`",
+    ),
+    "links": ("word links", "give corpus.links, or name an aligner under `align`"),
+}
+_BROUGHT |= {f"{side}_tokens": _BROUGHT[f"{side}_text"] for side in ("source", "target")}
+"""What a column holds, and what in the job brings it."""
+
+
+def _check(steps: Iterable[Stage], given: Collection[str]) -> None:
+    """Raise JobError for the first column that a stage reads and nobody gave or made before."""
+    present = {*_ALWAYS, *given}
+    for step in steps:
+        for column in step.inputs:
+            if column not in present:
+                what, mend = _BROUGHT[column]
+                raise JobError(f"the corpus has no {what}; {mend}")
+        present.update(step.outputs)

@@ -147,14 +147,14 @@ def _missing(run: Run, index: corpora.Index) -> np.ndarray:
 def _chunk_rows(job: config.Job) -> int:
     """Rows that are read together: never more than belong into a shard, or a model's batch."""
     sizes = [corpora.CHUNK_ROWS, job.resources.shard_rows]
-    if job.translate or job.label or job.align:
+    if job.translate or job.label or job.label_target or job.align:
         sizes.append(job.resources.batch_rows)
     return min(sizes)
 
 
 def _chain(job: config.Job, index: corpora.Index, joined: ExitStack) -> list[Segment]:
     """The job's segments, settled where models will run: what `auto` means depends on the machine."""
-    sections = [job.translate, job.label, *job.align]
+    sections = [job.translate, job.label, job.label_target, *job.align]
     if not any(hasattr(section, "device") for section in sections):
         return methods.chain(job, index.columns, index.partial)
     joined.enter_context(session())

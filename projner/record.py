@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Part of every fingerprint and signature; raised when a column's name, type or meaning changes."""
 
 ENTITY = pa.struct(
@@ -31,12 +31,16 @@ PROJECTED = pa.struct(
         ("label", pa.string()),
         ("score", pa.float32()),
         ("margin", pa.float32()),
+        ("confidence", pa.float32()),
         ("source_index", pa.int32()),
     ]
 )
 """An entity on the target side. `score`: the projection's; `margin`: how much worse the best solution
-without it is (null where the method has no such thing); `source_index`: its place in
-`source_entities`."""
+without it is; `confidence`: the probability that it is right; `source_index`: its place in
+`source_entities`. The last three are null where the method has no such thing."""
+
+CANDIDATE = pa.struct([("source_index", pa.int32()), ("start", pa.int32()), ("end", pa.int32())])
+"""A span of target words, end exclusive, that the entity at `source_index` may be projected to."""
 
 DOC = pa.struct([("id", pa.string()), ("sentence", pa.int32())])
 """The document that a sentence was split from, and its number there, from 0. `id` is the user's own,
@@ -56,20 +60,26 @@ COLUMNS: dict[str, pa.DataType] = {
     "source_probs": pa.list_(pa.list_(pa.float16())),
     "target_probs": pa.list_(pa.list_(pa.float16())),
     "links": pa.list_(LINK),
+    "target_labels": pa.list_(ENTITY),
+    "candidates": pa.list_(CANDIDATE),
+    "nmt_scores": pa.list_(pa.float32()),
+    "codec_scores": pa.list_(pa.float32()),
     "target_entities": pa.list_(PROJECTED),
+    "abstained": pa.list_(PROJECTED),
     "tokens": pa.list_(pa.string()),
     "ner_tags": pa.list_(pa.string()),
     "status": pa.string(),
     "status_detail": pa.string(),
 }
-"""Every column that a run can hold, in the order in which it is written."""
+"""Every column that a run can hold, in the order in which it is written. `target_labels` are what a
+tagger sees on the target side. `nmt_scores` and `codec_scores` have one score per candidate.
+`abstained` are projected entities that were too doubtful for `target_entities`."""
 
 TRANSIENT: dict[str, pa.DataType] = {
     "surface_links": pa.list_(LINK),
-    "target_labels": pa.list_(ENTITY),
 }
-"""Columns that pass between the stages of a projection method and are not written: links by likeness
-of form, which stand beside `links` as evidence of their own; what a tagger sees on the target side."""
+"""Columns that pass between the stages of one run and are not written: links by likeness of form,
+which stand beside `links` as evidence of their own."""
 
 
 class Status(str, Enum):

@@ -34,6 +34,8 @@ class Stage(ABC):
     model and runs in tasks."""
     learns: ClassVar[bool] = False
     """Whether `learn` must see the corpus before any row can be worked on."""
+    languages: tuple[str, ...] | None = None
+    """Target languages of the rows that it works on, the others staying as they are; None for all."""
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
 
@@ -68,13 +70,16 @@ class Stage(ABC):
 
 
 def run(stage: Stage, table: pa.Table) -> pa.Table:
-    """`table` with the stage's outputs filled in the rows that are `ok` and lack one of them, or in
-    all that are `ok` where the stage has no outputs.
+    """`table` with the stage's outputs filled in the rows that are `ok`, in a language of the stage's,
+    and lack one of them (all of them where the stage has no outputs).
 
     When the stage raises, the rows are halved until the guilty ones stand alone; those get the
     status `error` with the exception in `status_detail`, and the others their results.
     """
     todo = record.is_open(table) & _lacks(table, stage.outputs)
+    if stage.languages is not None:
+        known = pc.is_in(table["target_lang"], value_set=pa.array(stage.languages))
+        todo &= np.asarray(known.combine_chunks())
     given = _with_null_columns(table, stage.outputs)
     if not todo.any():
         return given

@@ -138,3 +138,23 @@ def test_fingerprints_follow_what_they_are_made_of() -> None:
 def test_nothing_in_a_job_file_runs(tmp_path: Path) -> None:
     with pytest.raises(JobError, match="not valid YAML"):
         config.load(written(tmp_path, "corpus: !!python/object/apply:os.getcwd []\n"))
+
+
+def test_a_language_differs_in_what_it_says() -> None:
+    project = config.Project(score="align", max_words=3, languages={"hau": {"score": "align_gap"}})
+    assert project.of("hau_Latn") == config.Project(score="align_gap", max_words=3)
+    assert project.of("swh_Latn") is project
+    assert config.Project.model_validate(project.model_dump()) == project
+
+
+@pytest.mark.parametrize(
+    ("languages", "message"),
+    [
+        ({"hau": {"scores": "align"}}, "unknown key `scores`; did you mean `score`"),
+        ({"nowhere": {}}, "nowhere"),
+        ({"hau": {"languages": {"swh": {}}}}, "`languages` within `languages`"),
+    ],
+)
+def test_what_languages_are_refused(languages: dict, message: str) -> None:
+    with pytest.raises(JobError, match=message):
+        config.build({"corpus": CORPUS, "project": {"languages": languages}})

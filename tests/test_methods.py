@@ -13,6 +13,7 @@ import pytest
 
 import projner
 from projner import config, methods
+from projner.align.surface import SurfaceAligner
 from projner.errors import JobError
 from projner.stage import Stage
 from tests.conftest import PAIRS, ROOT, labelled
@@ -91,6 +92,100 @@ def test_what_learns_starts_from_what_is_finished(monkeypatch: pytest.MonkeyPatc
     texts = ("source_tokens", "target_tokens")
     assert names(methods.chain(job(), texts)) == [["labels"], ["learns"], ["surface", "match"]]
     assert names(methods.chain(job(), BARE)) == [["learns"], ["surface", "match"]]
+
+
+class Sees(Learns):
+    """Stands for a model that looks at the target side."""
+
+    name: ClassVar[str] = "sees"
+    room: ClassVar[str | None] = "label"
+    learns: ClassVar[bool] = False
+    inputs = ("target_tokens",)
+    outputs = ("target_labels", "target_probs")
+
+
+class Weighs(Sees):
+    """Stands for a model that scores."""
+
+    name: ClassVar[str] = "weighs"
+    inputs = ("source_entities", "target_labels")
+    outputs = ("nmt_scores",)
+
+
+class Ends(Learns):
+    """Stands for projection without links."""
+
+    name: ClassVar[str] = "ends"
+    learns: ClassVar[bool] = False
+    inputs = ("target_labels",)
+    outputs = ("target_entities",)
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`score: align` has two models look first; `method: span` has one, and reads no links."""
+    known = methods.projection_stages
+
+    def stages(project: config.Project, job: config.Job | None = None) -> list[Stage]:
+        if project.method == "span":
+            return [Sees(), Ends()]
+        seen = [Sees(), SurfaceAligner(0.5, beside=True), Weighs()]
+        return [*(seen if project.score == "align" else []), *known(project, job)]
+
+    monkeypatch.setattr(methods, "projection_stages", stages)
+
+
+def test_models_of_a_method_have_runs_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch)
+    many, one, none = (
+        methods.chain(job(align=SURFACE, project=project), BARE, (), [config.Project()])
+        for project in ({"score": "align"}, {"method": "span"}, {})
+    )
+    seen = ["surface", "target_labels+target_probs", "nmt_scores", "project"]
+    assert [segment.name for segment in many] == seen
+    last = [["surface", "weighs"], ["surface", "match"]]
+    assert names(many) == [["surface"], ["sees"], *last]
+    assert names(one) == [["surface"], ["sees"], ["ends"]]
+    assert names(none) == [["surface"], ["surface", "match"]]
+    assert many[0].fingerprint == one[0].fingerprint == none[0].fingerprint
+    assert many[1].fingerprint == one[1].fingerprint
+
+
+def test_what_nobody_reads_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch)
+    assert names(methods.chain(job(align=SURFACE, project={"method": "span"}), BARE)) == [
+        ["sees"],
+        ["ends"],
+    ]
+    assert names(methods.chain(job(project={"method": "span"}), ["target_tokens"])) == [
+        ["sees"],
+        ["ends"],
+    ]
+
+
+def test_languages_have_methods_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch)
+    corpus = {"format": "jsonl", "path": "j", "source": [], "target": []}
+    codes = ["swh_Latn", "hau_Latn", "yor_Latn", "ibo_Latn"]
+    project = {
+        "score": "align_gap",
+        "languages": {"hau": {"method": "span"}, "yor": {"score": "align"}},
+    }
+    monkeypatch.setattr(methods, "preparation", lambda *_: [])
+    given = job(corpus=corpus | {"target_lang": codes}, project=project)
+    # As if words had been translated.
+    monkeypatch.setattr(methods, "_check", lambda *_: None)
+    found = [
+        [(step.name, step.languages) for step in segment.stages]
+        for segment in methods.chain(given, ["source_tokens"])
+    ]
+    rest, hau, yor = ("ibo_Latn", "swh_Latn"), ("hau_Latn",), ("yor_Latn",)
+    assert found == [
+        [("sees", (*hau, *yor))],
+        [("surface", yor), ("weighs", yor)],
+        [("surface", (*rest, *yor)), ("match", rest), ("ends", hau), ("match", yor)],
+    ]
+    settings = dict(methods.chain(given, ["source_tokens"])[-1].settings["stages"])
+    assert settings["ends.1"] == {"languages": list(hau)}
 
 
 @pytest.mark.parametrize(

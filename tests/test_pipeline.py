@@ -278,7 +278,7 @@ def test_a_row_that_breaks_a_stage_costs_only_itself(
             return record.with_column(table, "surface_links", [[] for _ in range(table.num_rows)])
 
     chosen = methods.projection_stages(config.Project(surface=None))
-    monkeypatch.setattr(methods, "projection_stages", lambda _: [Breaks(), *chosen])
+    monkeypatch.setattr(methods, "projection_stages", lambda *_: [Breaks(), *chosen])
     result, rows = done(bitext(many(5)))
     assert [row["status"] for row in rows] == ["ok", "error", "ok", "ok", "ok"]
     assert rows[1]["status_detail"] == "breaks: ZeroDivisionError: not with her"

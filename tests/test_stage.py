@@ -86,3 +86,13 @@ def test_a_stage_that_loses_rows_is_a_bug_not_a_status() -> None:
 
     with pytest.raises(RuntimeError, match="stage upper returned 1 rows for 2"):
         stage.run(Loses(), rows(["a", "b"], ["ok", "ok"], None))
+
+
+def test_a_stage_may_be_for_some_languages() -> None:
+    table = rows(list("abcd"), ["ok", "ok", "ok", "empty"], None)
+    codes = ["swh_Latn", "hau_Latn", None, "swh_Latn"]
+    table = table.append_column("target_lang", pa.array(codes, pa.string()))
+    upper = Upper()
+    upper.languages = ("swh_Latn", "yor_Latn")
+    assert stage.run(upper, table)["target_text"].to_pylist() == ["A", None, None, None]
+    assert upper.seen == [["a"]]

@@ -113,7 +113,11 @@ class Match(Projector):
     """Spans by the best total score (Politov et al. 2025, arXiv 2501.18750; DESIGN of `match`)."""
 
     name: ClassVar[str] = "match"
-    inputs = (*Projector.inputs, "surface_links")
+
+    def __init__(self, config: Project) -> None:
+        super().__init__(config)
+        if config.surface is not None:
+            self.inputs = (*self.inputs, "surface_links")
 
     def settings(self) -> dict[str, Any]:
         used = {"candidates", "max_words", "score", "solver", "relation"}
