@@ -30,7 +30,7 @@ from ray.data.datasource import Datasource, ReadTask
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from projner import config, methods, placement, record, stage
+from projner import config, methods, metrics, placement, record
 from projner.corpus import index as corpora
 from projner.errors import JobError
 from projner.methods import Segment
@@ -58,13 +58,16 @@ class Read:
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished job left: the last run of its chain, and how long each run took."""
+    """What a finished job left: the last run of its chain, and how long everything took."""
 
     run: Run
     snapshot: Snapshot
     computed: int
     """Rows that this call computed, over all runs; 0 when everything was there already."""
     seconds: dict[str, float]
+    """What this call took for each run, by the name of its segment."""
+    stages: dict[str, float]
+    """Seconds that each stage took for all rows there are, over all actors, whenever that was."""
 
 
 @contextmanager
@@ -113,6 +116,7 @@ def project(job: config.Job) -> Result:
         raise JobError("the job has no `output`; add one, or give --output DIR")
     index = corpora.index(job.corpus, _chunk_rows(job))
     seconds: dict[str, float] = {}
+    stages: dict[str, float] = {}
     computed = 0
     parent: tuple[Run, Snapshot] | None = None
     with ExitStack() as joined, _explained():
@@ -135,8 +139,10 @@ def project(job: config.Job) -> Result:
             computed += int(todo.sum())
             parent = run, snapshot
             seconds[segment.name] = time.perf_counter() - began
+            for name, spent in snapshot.seconds.items():
+                stages[name] = stages.get(name, 0.0) + spent
     assert parent is not None
-    return Result(*parent, computed, seconds)
+    return Result(*parent, computed, seconds, stages)
 
 
 def _missing(run: Run, index: corpora.Index) -> np.ndarray:
@@ -231,14 +237,16 @@ def _stream(
     for room, group in itertools.groupby(stages, key=lambda step: step.room):
         if room is None:
             dataset = dataset.map_batches(
-                partial(methods.apply, list(group)), batch_size=None, batch_format="pyarrow"
+                partial(_apply, list(group), run.fingerprint),
+                batch_size=None,
+                batch_format="pyarrow",
             )
             continue
         where = placed[room]
         for step in group:
             dataset = dataset.map_batches(
                 _Actor,
-                fn_constructor_args=(step, where.cpus),
+                fn_constructor_args=(step, where.cpus, run.fingerprint),
                 batch_size=max(read.rows for read in reads),
                 batch_format="pyarrow",
                 compute=ray.data.ActorPoolStrategy(min_size=where.smallest, max_size=where.largest),
@@ -257,17 +265,27 @@ def _stream(
 class _Actor:
     """One stage with its model loaded."""
 
-    def __init__(self, step: Stage, cpus: float):
+    def __init__(self, step: Stage, cpus: float, run: str):
         self._stage = step
+        self._run = run
         step.setup(cpus)
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        return stage.run(self._stage, table)
+        return metrics.run_stage(self._stage, table, self._run)
+
+
+def _apply(stages: Sequence[Stage], run: str, table: pa.Table) -> pa.Table:
+    for step in stages:
+        table = metrics.run_stage(step, table, run)
+    return table
 
 
 def _write(run: Run, table: pa.Table) -> pa.Table:
     columns = [name for name in record.COLUMNS if name in table.column_names]
-    run.write_shard(table.select(columns).cast(record.schema(columns)))
+    shard = table.select(columns).cast(record.schema(columns))
+    began = time.perf_counter()
+    run.write_shard(shard, metrics.seconds(table))
+    metrics.written(shard, run.fingerprint, time.perf_counter() - began)
     return pa.table({"rows": [table.num_rows]})
 
 
@@ -290,7 +308,9 @@ class _Reads(Datasource):  # type: ignore[misc]
 
 
 def _one_block(call: Callable[[], pa.Table]) -> list[pa.Table]:
-    return [call()]
+    began = time.perf_counter()
+    table = call()
+    return [metrics.with_seconds(table, "read", time.perf_counter() - began)]
 
 
 def _reads_of_corpus(

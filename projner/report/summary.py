@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def of_result(result: Result) -> str:
-    """Rows by status, entities by class, seconds by run, and where the Parquet is."""
+    """Rows by status, entities by class, seconds by run and stage, and where the Parquet is."""
     snapshot = result.snapshot
     lines = [
         f"{snapshot.rows:,} rows, {result.computed:,} computed now; "
@@ -22,6 +22,8 @@ def of_result(result: Result) -> str:
         table(("status", "rows"), _by_count(snapshot.statuses)),
         "",
         table(("class", "entities"), sorted(snapshot.entities.items())),
+        "",
+        table(("stage", "seconds"), list(result.stages.items())),
         "",
         f"shards    {result.run.folder / 'data'} (snapshot {snapshot.number})",
         f"signature {snapshot.signature}",

@@ -18,8 +18,8 @@ import json
 import os
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ import pyarrow.parquet as pq
 import yaml
 
 from projner.errors import JobError
+
+_SECONDS = b"projner.seconds"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Snapshot:
     entities: dict[str, int]
     shards: tuple[str, ...]
     index: str
+    seconds: dict[str, float] = field(default_factory=dict)
+    """What each step took for the rows in `shards`, over all actors."""
 
 
 class Run:
@@ -84,12 +88,16 @@ class Run:
         text = yaml.safe_dump(settings, allow_unicode=True, sort_keys=False)
         _write_whole(path, text.encode())
 
-    def write_shard(self, table: pa.Table) -> str:
+    def write_shard(self, table: pa.Table, seconds: Mapping[str, float] | None = None) -> str:
         """Write `table` as one shard, and return its name.
 
+        `seconds`, if given, says how long each step took for these rows; it goes into the metadata.
         The name follows from the first id, so a repeated task replaces its own shard.
         """
         name = f"{table['id'][0].as_py() & (2**64 - 1):016x}.parquet"
+        if seconds:
+            metadata = {**(table.schema.metadata or {}), _SECONDS: json.dumps(dict(seconds))}
+            table = table.replace_schema_metadata(metadata)
         part = self.folder / "data" / f".{name}.{uuid.uuid4().hex}"
         pq.write_table(table, part, compression="zstd", row_group_size=10_000)
         os.replace(part, self.folder / "data" / name)
@@ -114,9 +122,10 @@ class Run:
         statuses: Counter[str] = Counter()
         classes: Counter[str] = Counter()
         names: list[str] = []
+        schemas: list[pa.Schema] = []
         for path in self._shards():
-            present = pq.read_schema(path).names
-            shard = pq.read_table(path, columns=[c for c in wanted_columns if c in present])
+            schema = pq.read_schema(path)
+            shard = pq.read_table(path, columns=[c for c in wanted_columns if c in schema.names])
             held = shard["id"].to_numpy()
             found = np.searchsorted(ids, held, sorter=order)
             rows = order[np.minimum(found, len(ids) - 1)]
@@ -127,6 +136,7 @@ class Run:
                 raise RuntimeError(f"{path}: holds rows that another shard of the run holds too")
             shard_of[rows[wanted]] = len(names)
             names.append(path.name)
+            schemas.append(schema)
             kept = shard.filter(pa.array(wanted))
             statuses.update(_count(kept["status"]))
             if "target_entities" in kept.column_names:
@@ -152,6 +162,7 @@ class Run:
             entities=dict(sorted(classes.items())),
             shards=tuple(names),
             index=index,
+            seconds=_seconds(schemas),
         )
         text = json.dumps(asdict(snapshot), indent=1)
         _write_whole(self.folder / "snapshots" / f"{number:06}.json", text.encode())
@@ -234,6 +245,14 @@ def is_run(location: str | os.PathLike[str]) -> bool:
 
 def _count(column: pa.ChunkedArray) -> dict[str, int]:
     return {item["values"]: item["counts"] for item in pc.value_counts(column).to_pylist()}
+
+
+def _seconds(schemas: Iterable[pa.Schema]) -> dict[str, float]:
+    """Seconds by step that the metadata of these shards tell of, in all."""
+    sums: Counter[str] = Counter()
+    for schema in schemas:
+        sums.update(json.loads((schema.metadata or {}).get(_SECONDS, b"{}")))
+    return {step: round(spent, 3) for step, spent in sums.items()}
 
 
 def _differing(a: Any, b: Any, prefix: str = "") -> Iterator[str]:
