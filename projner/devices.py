@@ -77,6 +77,17 @@ def use_threads(cpus: float) -> None:
     os.environ["RAYON_NUM_THREADS"] = str(threads)
 
 
+def send(array: np.ndarray, device: str) -> torch.Tensor:
+    """An array on a device."""
+    import torch
+
+    tensor = torch.from_numpy(array)
+    if device == "cuda":
+        # From pinned memory the copy does not wait for what the GPU is computing.
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory, the device's or the CPU's, is full."""
     signs = ("out of memory", "DefaultCPUAllocator: can't allocate memory", "STATUS_ALLOC_FAILED")

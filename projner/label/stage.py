@@ -63,7 +63,7 @@ class Labeller(Stage):
         self.outputs = (self._entities, *filter(None, [self._probabilities]))
 
     def settings(self) -> dict[str, Any]:
-        resources = {"batch_tokens", "device", "allow_pickle"}
+        resources = {"batch_tokens", "device"}
         settings = self.config.model_dump(mode="json", exclude=resources)
         settings["model"] = checkpoints.identity(self.config.model)
         return {**settings, "inputs": self.inputs, "outputs": self.outputs}
@@ -73,7 +73,7 @@ class Labeller(Stage):
         return list(read_labels(self.config).tags)
 
     def fetch(self) -> None:
-        checkpoints.fetch(self.config.model, self.config.revision, self.config.allow_pickle)
+        checkpoints.fetch(self.config.model, self.config.revision)
 
     def setup(self, cpus: float | None = None) -> None:
         if cpus is not None:

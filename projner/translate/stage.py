@@ -83,14 +83,14 @@ class Translator(Stage):
 
     def settings(self) -> dict[str, Any]:
         """As in `Stage`. Resolves `auto` on this machine if nobody has; see `resolve`."""
-        resources = {"batch_tokens", "device", "allow_pickle"}
+        resources = {"batch_tokens", "device"}
         settings = resolve(self.config).model_dump(mode="json", exclude=resources)
         settings["model"] = checkpoints.identity(self.config.model)
         return {**settings, "inputs": self.inputs, "outputs": self.outputs}
 
     def fetch(self) -> None:
         if not is_converted(self.config.model):
-            checkpoints.fetch(self.config.model, self.config.revision, self.config.allow_pickle)
+            checkpoints.fetch(self.config.model, self.config.revision)
         # Where this runs, `auto` may mean something else than where the model will.
         if self.config.engine == "ctranslate2" and self.config.dtype != "auto":
             converted(self.config)
