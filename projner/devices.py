@@ -18,9 +18,12 @@ from projner.errors import JobError
 if TYPE_CHECKING:
     import torch
 
+    from projner.config import Encoder, Label
+
 Device = Literal["auto", "cuda", "mps", "cpu"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Result = TypeVar("Result")
+Modelled = TypeVar("Modelled", "Label", "Encoder")
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +66,18 @@ def choose_dtype(asked: Precision, device: str) -> torch.dtype:
     # Older GPUs emulate bfloat16, slowly.
     native = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.bfloat16 if native else torch.float16
+
+
+def resolve(section: Modelled) -> Modelled:
+    """A section of the job file with this machine's precision in place of `auto`.
+
+    The device stays as it is: results do not depend on it, and an actor takes the one that it is
+    given.
+
+    Raises JobError for a device that is not here.
+    """
+    chosen = choose_dtype(section.dtype, choose_device(section.device))
+    return section.model_copy(update={"dtype": str(chosen).removeprefix("torch.")})
 
 
 def use_threads(cpus: float) -> None:

@@ -160,14 +160,35 @@ def _chunk_rows(job: config.Job) -> int:
 
 def _chain(job: config.Job, index: corpora.Index, joined: ExitStack) -> list[Segment]:
     """The job's segments, settled where models will run: what `auto` means depends on the machine."""
+    job = _without_gpus(job)
     sections = [job.translate, job.label, job.label_target, *job.align]
-    if not any(hasattr(section, "device") for section in sections):
+    devices = {getattr(section, "device", None) for section in sections}
+    if devices <= {None}:
         return methods.chain(job, index.columns, index.partial)
     joined.enter_context(session())
-    gpus = min(1, ray.cluster_resources().get("GPU", 0))
+    gpus = min(1, ray.cluster_resources().get("GPU", 0)) if devices & {"auto", "cuda"} else 0
     chain = ray.remote(num_cpus=0, num_gpus=gpus)(methods.chain)
     segments: list[Segment] = ray.get(chain.remote(job, index.columns, index.partial))
     return segments
+
+
+def _without_gpus(job: config.Job) -> config.Job:
+    """The job with `device: cpu` where the actors of a room are to have no GPU."""
+
+    def settled(section: Any, pool: config.Pool) -> Any:
+        if pool.gpus == 0 and getattr(section, "device", None) == "auto":
+            return section.model_copy(update={"device": "cpu"})
+        return section
+
+    pools = job.resources
+    return job.model_copy(
+        update={
+            "translate": settled(job.translate, pools.translate),
+            "label": settled(job.label, pools.label),
+            "label_target": settled(job.label_target, pools.label),
+            "align": tuple(settled(each, pools.align) for each in job.align),
+        }
+    )
 
 
 def _compute(

@@ -7,6 +7,7 @@ together, each distinct one once, and all but the word links stays on the device
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -89,12 +90,16 @@ class EncoderAligner(Stage):
         self.config = config
         self._checkpoint = checkpoint
 
+    def resolved(self) -> EncoderAligner:
+        settled = copy.copy(self)
+        settled.config = devices.resolve(self.config)
+        return settled
+
     def settings(self) -> dict[str, Any]:
-        """As in `Stage`. What `auto` means is settled on this machine."""
-        kept = self.config.model_dump(mode="json", exclude={"batch_tokens", "device", "fine_tune"})
-        device = devices.choose_device(self.config.device)
-        dtype = str(devices.choose_dtype(self.config.dtype, device)).removeprefix("torch.")
-        return {**kept, "model": checkpoints.identity(self.config.model), "dtype": dtype}
+        """As in `Stage`. Settles `auto` on this machine if nobody has; see `resolved`."""
+        resources = {"batch_tokens", "device", "fine_tune"}
+        kept = devices.resolve(self.config).model_dump(mode="json", exclude=resources)
+        return {**kept, "model": checkpoints.identity(self.config.model)}
 
     def with_checkpoint(self, folder: Path) -> EncoderAligner:
         """This aligner with a checkpoint in place of its model."""

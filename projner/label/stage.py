@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
@@ -62,9 +63,15 @@ class Labeller(Stage):
         self.inputs = (f"{side}_tokens",)
         self.outputs = (self._entities, *filter(None, [self._probabilities]))
 
+    def resolved(self) -> Labeller:
+        settled = copy.copy(self)
+        settled.config = devices.resolve(self.config)
+        return settled
+
     def settings(self) -> dict[str, Any]:
+        """As in `Stage`. Settles `auto` on this machine if nobody has; see `resolved`."""
         resources = {"batch_tokens", "device"}
-        settings = self.config.model_dump(mode="json", exclude=resources)
+        settings = devices.resolve(self.config).model_dump(mode="json", exclude=resources)
         settings["model"] = checkpoints.identity(self.config.model)
         return {**settings, "inputs": self.inputs, "outputs": self.outputs}
 
