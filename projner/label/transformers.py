@@ -51,6 +51,7 @@ class Tagger:
             "AutoModelForTokenClassification",
             config.model,
             revision=config.revision,
+            allow_pickle=config.allow_pickle,
             dtype=devices.choose_dtype(config.dtype, self.device),
             device=self.device,
         )
@@ -98,4 +99,10 @@ class Tagger:
         return answers
 
     def _send(self, array: np.ndarray) -> torch.Tensor:
-        return devices.send(array, self.device)
+        import torch
+
+        tensor = torch.from_numpy(array)
+        if self.device == "cuda":
+            # From pinned memory the copy does not wait for what the GPU is computing.
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)

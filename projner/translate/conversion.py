@@ -102,6 +102,7 @@ def _converter(config: Translate) -> Any:
                 "AutoModelForSeq2SeqLM",
                 config.model,
                 revision=config.revision,
+                allow_pickle=config.allow_pickle,
                 dtype=torch.float32,
                 device="cpu",
             )
