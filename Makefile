@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .PHONY: demo test dev lint types clean
 
-demo: $(VENV)/.base
+demo: $(VENV)/.models
 	$(BIN)/projner demo
 
 test: $(VENV)/.test
@@ -34,8 +34,8 @@ $(VENV)/.torch: | $(BIN)/python
 	$(PIP) '$(TORCH)'
 	touch $@
 
-$(VENV)/.base: pyproject.toml | $(BIN)/python
-	$(PIP) --editable .
+$(VENV)/.models: pyproject.toml $(VENV)/.torch
+	$(PIP) --editable '.[models]'
 	touch $@
 
 $(VENV)/.test: pyproject.toml $(VENV)/.torch

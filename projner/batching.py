@@ -17,11 +17,13 @@ WASTE = 1 / 32
 """The share of the budget that the padding of a micro-batch may take."""
 
 
-def pack(lengths: np.ndarray, budget: int, max_rows: int | None = None) -> list[np.ndarray]:
+def pack(
+    lengths: np.ndarray, budget: int, max_rows: int | None = None, max_waste: float = WASTE
+) -> list[np.ndarray]:
     """Row indices of each micro-batch, rows of like length together.
 
     In every batch, rows * longest <= `budget`; a row longer than that stands alone. A batch also
-    ends where padding would exceed `WASTE` of the budget. The longest rows come first, so that too
+    ends where padding would exceed `max_waste` of the budget. The longest rows come first, so that too
     large a budget shows at once. Rows of equal length keep their order.
     """
     order = np.argsort(-np.asarray(lengths), kind="stable")
@@ -32,7 +34,7 @@ def pack(lengths: np.ndarray, budget: int, max_rows: int | None = None) -> list[
         longest = int(ordered[start])
         fitting = max(1, min(budget // max(1, longest), max_rows or budget))
         padding = np.cumsum(longest - ordered[start : start + fitting])
-        end = start + int(np.searchsorted(padding, budget * WASTE, side="right"))
+        end = start + int(np.searchsorted(padding, budget * max_waste, side="right"))
         batches.append(order[start:end])
         start = end
     return batches

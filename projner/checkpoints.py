@@ -7,6 +7,7 @@ and a tokenizer without a vocabulary.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ def library() -> ModuleType:
         raise JobError(
             f"models need torch and transformers ({error}): pip install 'projner[models]'"
         ) from None
+    # Else loading from the hub asks a service there to convert what has no safetensors.
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     return cast(ModuleType, transformers)
 
 
@@ -53,7 +56,7 @@ def identity(model: str) -> str:
     return f"sha256:{digest.hexdigest()[:16]}"
 
 
-def fetch(model: str, revision: str | None = None, allow_pickle: bool = False) -> None:
+def fetch(model: str, revision: str | None = None) -> None:
     """Have a checkpoint of the hub in this machine's cache; a folder needs no fetching.
 
     Raises JobError saying why it cannot be had.
@@ -73,7 +76,7 @@ def fetch(model: str, revision: str | None = None, allow_pickle: bool = False) -
             )
 
         folder = download("*.json", "*.txt", "*.model", "*.safetensors")
-        if allow_pickle and not any(folder.glob("*.safetensors")):
+        if not any(folder.glob("*.safetensors")):
             download("*.bin")
 
 
@@ -114,14 +117,14 @@ def load_model(
     model: str,
     *,
     revision: str | None = None,
-    allow_pickle: bool = False,
     dtype: torch.dtype,
     device: str,
     config: Any = None,
 ) -> PreTrainedModel:
     """The checkpoint as an `AutoModel...` class of `transformers`, ready to predict with.
 
-    `config`, if given, stands for the checkpoint's own.
+    Weights are safetensors, or else a pickle file (`.bin`), of which torch reads tensors and runs
+    nothing. `config`, if given, stands for the checkpoint's own.
 
     Raises JobError saying why it cannot be had.
     """
@@ -133,7 +136,7 @@ def load_model(
             config=config,
             revision=revision,
             trust_remote_code=False,
-            use_safetensors=None if allow_pickle else True,
+            weights_only=True,
             dtype=dtype,
             output_loading_info=True,
         )
@@ -173,11 +176,11 @@ def _reason(folder: Path, error: Exception) -> str:
     text = str(error)
     if "trust_remote_code" in text:
         return "needs Python code of its own, which projner does not run; choose another model"
+    if "Weights only load failed" in text:
+        return "its .bin file holds more than weights, which projner does not run; choose another model"
     if "does not recognize this architecture" in text:
         return "its model_type is unknown to the transformers installed here; upgrade it"
     if "no file named" in text or "does not appear to have a file" in text:
-        if any(folder.glob("*.bin")):
-            return "has its weights in pickle files only; convert them, or set `allow_pickle: true`"
         return "has no weights; put model.safetensors there"
     if "connect to" in text or "on the local disk" in text:
         return "no such folder, and the hub cannot be reached; fetch the model first"

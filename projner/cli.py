@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--output", required=True, metavar="DIR", help="where runs go")
     compare.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
-    demo = _command(commands, "demo", _demo, "project a small corpus that comes with projner")
+    demo = _command(commands, "demo", _demo, "the whole chain with toy models, on a small corpus")
     demo.add_argument("--output", default="demo-output", metavar="DIR", help="where runs go")
 
     bench = commands.add_parser("bench", help="speed beside other ways to do the same")

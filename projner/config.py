@@ -108,10 +108,6 @@ class Corpus(Section):
     revision: str | None = None
     """hub: the revision to read."""
 
-    def names(self) -> tuple[str, ...]:
-        """Every file, glob, folder or URL that the corpus is made of."""
-        return (*self.source, *self.target, *self.links, *self.path)
-
     @model_validator(mode="after")
     def _check_files(self) -> Corpus:
         paired = self.format == "bitext"
@@ -207,9 +203,6 @@ class Encoder(Section):
     used (TransAlign)."""
     revision: str | None = None
     """hub: the revision; pin it for a run that can be repeated."""
-    allow_pickle: bool = False
-    """Load weights from pickle files (`.bin`) where there are no safetensors. Only from people you
-    trust."""
     layer: int = Field(8, ge=0)
     """Whose hidden states: 0 are the embeddings. 8 suits 12-layer encoders."""
     method: Literal["softmax", "entmax", "argmax", "itermax", "match"] = "softmax"
@@ -244,9 +237,6 @@ class Translate(Section):
     model and its tokenizer."""
     revision: str | None = None
     """hub: the revision; pin it for a run that can be repeated."""
-    allow_pickle: bool = False
-    """Load weights from pickle files (`.bin`) where there are no safetensors. Only from people you
-    trust."""
     beam_size: int = Field(4, ge=1)
     """1 is greedy search, and twice as fast or more."""
     max_length_ratio: float = Field(3, gt=0)
@@ -282,9 +272,6 @@ class Label(Section):
     """A folder, or a name on the Hugging Face hub."""
     revision: str | None = None
     """hub: the revision; pin it for a run that can be repeated."""
-    allow_pickle: bool = False
-    """Load weights from pickle files (`.bin`) where there are no safetensors. Only from people you
-    trust."""
     rename: dict[str, str] = {}
     """Classes of the model that get another name, such as `{GPE: LOC}`; two may become one."""
     ignore: Paths = ()

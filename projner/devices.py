@@ -18,9 +18,12 @@ from projner.errors import JobError
 if TYPE_CHECKING:
     import torch
 
+    from projner.config import Encoder, Label
+
 Device = Literal["auto", "cuda", "mps", "cpu"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Result = TypeVar("Result")
+Modelled = TypeVar("Modelled", "Label", "Encoder")
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +68,18 @@ def choose_dtype(asked: Precision, device: str) -> torch.dtype:
     return torch.bfloat16 if native else torch.float16
 
 
+def resolve(section: Modelled) -> Modelled:
+    """A section of the job file with this machine's precision in place of `auto`.
+
+    The device stays as it is: results do not depend on it, and an actor takes the one that it is
+    given.
+
+    Raises JobError for a device that is not here.
+    """
+    chosen = choose_dtype(section.dtype, choose_device(section.device))
+    return section.model_copy(update={"dtype": str(chosen).removeprefix("torch.")})
+
+
 def use_threads(cpus: float) -> None:
     """Let torch and the tokenizers of this process use `cpus` CPUs, at least one.
 
@@ -75,6 +90,17 @@ def use_threads(cpus: float) -> None:
     threads = max(1, int(cpus))
     torch.set_num_threads(threads)
     os.environ["RAYON_NUM_THREADS"] = str(threads)
+
+
+def send(array: np.ndarray, device: str) -> torch.Tensor:
+    """An array on a device."""
+    import torch
+
+    tensor = torch.from_numpy(array)
+    if device == "cuda":
+        # From pinned memory the copy does not wait for what the GPU is computing.
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def out_of_memory(error: BaseException) -> bool:

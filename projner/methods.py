@@ -86,21 +86,22 @@ def chain(
     _check([step for group in groups for step in group], given)
     segments: list[Segment] = []
     for group in groups:
-        described = [(f"{step.name}.{step.version}", _settings(step)) for step in group]
+        steps = tuple(step.resolved() for step in group)
+        described = [(f"{step.name}.{step.version}", _settings(step)) for step in steps]
         settings = {
             "schema": record.SCHEMA_VERSION,
-            "corpus": job.corpus.model_dump(mode="json", exclude=WHICH, exclude_defaults=True),
+            "corpus": job.corpus.model_dump(mode="json", exclude={"root"}, exclude_defaults=True),
             "stages": [list(each) for each in described],
             "parent": segments[-1].fingerprint if segments else None,
         }
-        name = "+".join(step.name for step in group)
+        name = "+".join(step.name for step in steps)
         if group is projection:
             name = "project"
         elif group in modelled:
             name = "+".join(group[-1].outputs)
         before = segments[-1].signature if segments else f"schema:{record.SCHEMA_VERSION}"
         signature = "|".join([before, *(_signed(*each) for each in described)])
-        segments.append(Segment(name, tuple(group), settings, signature))
+        segments.append(Segment(name, steps, settings, signature))
     return segments
 
 
@@ -309,11 +310,6 @@ def _aligner(section: Any) -> Stage:
     return EncoderAligner(section)
 
 
-WHICH = {
-    *("root", "source", "target", "links", "path"),
-    *("name", "data_split", "revision", "skip", "limit"),
-}
-"""Keys of a corpus that say which rows there are. Rows tell themselves apart, and come and go."""
 _ALWAYS = ("id", "source_lang", "target_lang")
 _BROUGHT = {
     "source_text": ("source side", "give corpus.source, or a model under `translate`"),

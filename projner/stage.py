@@ -43,6 +43,13 @@ class Stage(ABC):
     def settings(self) -> dict[str, Any]:
         """Everything that decides the results, as JSON values; part of the fingerprint."""
 
+    def resolved(self) -> Stage:
+        """This stage with what `auto` means on this machine in its place, where results depend on it.
+
+        A run settles that once, on a machine like those where its models will be.
+        """
+        return self
+
     def learn(self, tables: Iterator[pa.Table], folder: Path) -> None:
         """Learn from the corpus and leave the result in `folder`; called once in a run's life."""
         raise NotImplementedError

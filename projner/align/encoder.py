@@ -1,15 +1,17 @@
 """Word links from the hidden states of a multilingual encoder.
 
 Any `AutoModel` encoder, or the encoder of a translation model (TransAlign, arXiv 2510.27337), with the
-extraction methods of awesome-align and SimAlign. Both sides of many sentence pairs are encoded at once,
-and all but the word links stays on the device.
+extraction methods of awesome-align and SimAlign. The sentences of both sides of many pairs are encoded
+together, each distinct one once, and all but the word links stays on the device.
 """
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -18,6 +20,7 @@ import pyarrow.compute as pc
 
 from projner import batching, checkpoints, devices, record, subwords, windows
 from projner.align import extraction
+from projner.align.hidden import Layer
 from projner.batching import Padding, ranges
 from projner.config import Encoder
 from projner.errors import JobError
@@ -30,15 +33,19 @@ if TYPE_CHECKING:
 CPU_TOKENS = 2048
 """A micro-batch that stays in a CPU's caches; larger ones are slower."""
 GPU_TOKENS = 32_768
+PART_BATCHES = 8
+"""Micro-batches, about, whose vectors are held at once: the sentences of fewer pairs would leave more
+padding."""
 
 
 @dataclass(frozen=True)
-class Side:
-    """One side of all sentence pairs: its words' sub-words, and each sentence's words."""
+class Sentences:
+    """Sentences by their words' sub-words."""
 
     pieces: SubWords
     counts: np.ndarray
     """Words of each sentence."""
+    languages: Sequence[str]
 
     @property
     def first_word(self) -> np.ndarray:
@@ -47,13 +54,27 @@ class Side:
 
     @property
     def first_piece(self) -> np.ndarray:
-        """Where each word's sub-words begin (words + 1)."""
-        return np.concatenate([[0], np.cumsum(self.pieces.sizes)])
+        """Where each sentence's sub-words begin (sentences + 1)."""
+        pieces: np.ndarray = np.concatenate([[0], np.cumsum(self.pieces.sizes)])
+        return pieces.take(self.first_word)
 
     @property
-    def lengths(self) -> np.ndarray:
-        """Sub-words of each sentence."""
-        return np.diff(self.first_piece[self.first_word])
+    def words(self) -> np.ndarray:
+        """The word, in its sentence, of every sub-word."""
+        places = ranges(np.zeros(len(self.counts), np.int64), self.counts)
+        return np.repeat(places, self.pieces.sizes)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Sentence pairs that are worked on together, and their distinct sentences."""
+
+    rows: np.ndarray
+    """The pairs' rows in the table."""
+    source: np.ndarray
+    """The source sentence of each pair, by its place among the distinct ones."""
+    target: np.ndarray
+    sentences: Sentences
 
 
 class EncoderAligner(Stage):
@@ -64,86 +85,103 @@ class EncoderAligner(Stage):
     inputs = ("source_tokens", "target_tokens", "source_lang", "target_lang")
     outputs = ("links",)
 
-    def __init__(self, config: Encoder) -> None:
+    def __init__(self, config: Encoder, checkpoint: Path | None = None) -> None:
+        """An aligner with the model of `config`, or with what `checkpoint` has made of it."""
         self.config = config
-        self._seconds = 0.0
-        self._pairs = 0
+        self._checkpoint = checkpoint
+
+    def resolved(self) -> EncoderAligner:
+        settled = copy.copy(self)
+        settled.config = devices.resolve(self.config)
+        return settled
 
     def settings(self) -> dict[str, Any]:
-        resources = {"batch_tokens", "device", "allow_pickle"}
-        kept = self.config.model_dump(mode="json", exclude=resources)
+        """As in `Stage`. Settles `auto` on this machine if nobody has; see `resolved`."""
+        resources = {"batch_tokens", "device", "fine_tune"}
+        kept = devices.resolve(self.config).model_dump(mode="json", exclude=resources)
         return {**kept, "model": checkpoints.identity(self.config.model)}
 
+    def with_checkpoint(self, folder: Path) -> EncoderAligner:
+        """This aligner with a checkpoint in place of its model."""
+        return EncoderAligner(self.config, folder)
+
     def fetch(self) -> None:
-        checkpoints.fetch(self.config.model, self.config.revision, self.config.allow_pickle)
+        if self._checkpoint is None:
+            checkpoints.fetch(self.config.model, self.config.revision)
 
     def setup(self, cpus: float | None = None) -> None:
         if cpus is not None:
             devices.use_threads(cpus)
-        self._padding = Padding()
-        self._model = HiddenStates(self.config)
-        default = CPU_TOKENS if self._model.device == "cpu" else GPU_TOKENS
-        self._budget = self.config.batch_tokens or default
+        config = self.config
+        if self._checkpoint is not None:
+            config = config.model_copy(update={"model": str(self._checkpoint), "revision": None})
+        self._model = HiddenStates(config)
+        self._seconds = 0.0
+        self._pairs = 0
 
     def counters(self) -> Mapping[str, float]:
         return {
             "pairs": self._pairs,
-            "tokens": self._padding.tokens,
-            "padding": self._padding.padding,
+            "tokens": self._model.padding.tokens,
+            "padding": self._model.padding.padding,
             "seconds": self._seconds,
         }
 
     def __call__(self, table: pa.Table) -> pa.Table:
         began = time.perf_counter()
-        links = np.empty((0, 3), np.int64)
-        scores = np.empty(0, np.float32)
-        for rows, languages in _language_pairs(table):
-            some_links, some_scores = self._align(table.take(pa.array(rows)), languages)
-            some_links[:, 0] = rows[some_links[:, 0]]
-            links = np.concatenate([links, some_links])
-            scores = np.concatenate([scores, some_scores])
+        found = [links for part in self._parts(table) for links in self._align(part)]
         self._pairs += table.num_rows
         self._seconds += time.perf_counter() - began
-        return record.with_column(table, "links", _column(table.num_rows, links, scores))
+        return record.with_column(table, "links", _column(table.num_rows, found))
 
-    def _align(self, table: pa.Table, languages: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
-        """Links (row, source word, target word) and their scores, of rows of one language pair."""
-        sides = [self._side(table["source_tokens"]), self._side(table["target_tokens"])]
-        lengths = sides[0].lengths + sides[1].lengths
+    def _parts(self, table: pa.Table) -> Iterable[Part]:
+        """The table's pairs by length; on a GPU, the next ones are encoded while these are used."""
+        tokens = [table[name].combine_chunks() for name in self.inputs[:2]]
+        languages = [table[name].combine_chunks() for name in self.inputs[2:]]
+        sides = pa.concat_arrays(tokens), pa.concat_arrays(languages)
+        counts = pc.list_value_length(sides[0]).to_numpy(zero_copy_only=False).astype(np.int64)
+        sentence, first = _distinct(*sides, alike=self._model.reads_all_alike)
+        source, target = sentence[: table.num_rows], sentence[table.num_rows :]
+        lengths = counts[: table.num_rows] + counts[table.num_rows :]
+
+        def encode(rows: np.ndarray) -> Part:
+            here, place = np.unique([source[rows], target[rows]], return_inverse=True)
+            kept = pa.array(first[here])
+            words = pc.list_flatten(sides[0].take(kept))
+            spoken = sides[1].take(kept).to_pylist()
+            sentences = Sentences(self._model.encode(words), counts[first[here]], spoken)
+            return Part(rows, place[0], place[1], sentences)
+
+        parts = batching.pack(lengths, PART_BATCHES * self._model.budget, max_waste=1.0)
+        return map(encode, parts) if self._model.device == "cpu" else batching.ahead(encode, parts)
+
+    def _align(self, part: Part) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Word links (row, source word, target word) with their scores, micro-batch by micro-batch."""
+        states, sentences = self._model.states(part.sentences), part.sentences
+        first, words = sentences.first_piece, sentences.words
+        if self.config.unit == "word":
+            states, first, words = _average(states, sentences)
+        lengths = np.diff(first)
         found: list[tuple[np.ndarray, np.ndarray]] = []
-        for batch in batching.pack(lengths, self._budget):
-            parts = devices.halving(lambda rows: self._batch(sides, languages, rows), batch)
-            found += [part for _, part in parts]
-        links = np.concatenate([part for part, _ in found] or [np.empty((0, 3), np.int64)])
-        scores = np.concatenate([part for _, part in found] or [np.empty(0, np.float32)])
-        return links, scores
 
-    def _side(self, tokens: pa.ChunkedArray) -> Side:
-        array = tokens.combine_chunks()
-        counts = pc.list_value_length(array).to_numpy(zero_copy_only=False).astype(np.int64)
-        return Side(self._model.encode(pc.list_flatten(array)), counts)
+        def extract(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            ends = part.source[pairs], part.target[pairs]
+            grids = [_grid(states, first[end], lengths[end]) for end in ends]
+            (source, source_mask), (target, target_mask) = grids
+            method, threshold = self.config.method, self.config.threshold
+            links = extraction.extract(method, source, target, source_mask, target_mask, threshold)
+            chosen = links.nonzero(as_tuple=True)
+            scores = links[chosen].float().cpu().numpy()
+            pair, *pieces = (index.cpu().numpy() for index in chosen)
+            linked = [
+                words[first[end][pair] + piece] for end, piece in zip(ends, pieces, strict=True)
+            ]
+            return np.stack([part.rows[pairs[pair]], *linked]), scores
 
-    def _batch(
-        self, sides: list[Side], languages: tuple[str, str], rows: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        grids, words = [], []
-        for side, language in zip(sides, languages, strict=True):
-            states, lengths = self._model.states(side, rows, language, self._padding)
-            word = _word_in_sentence(side, rows)
-            if self.config.unit == "word":
-                states, lengths, word = _average(states, side, rows, word)
-            grids.append(_grid(states, lengths))
-            words.append((np.cumsum(lengths) - lengths, word))
-        (source, source_mask), (target, target_mask) = grids
-        method, threshold = self.config.method, self.config.threshold
-        links = extraction.extract(method, source, target, source_mask, target_mask, threshold)
-        chosen = links.nonzero(as_tuple=True)
-        scores = links[chosen].float().cpu().numpy()
-        pair, *pieces = (index.cpu().numpy() for index in chosen)
-        ends = [
-            word[first[pair] + piece] for (first, word), piece in zip(words, pieces, strict=True)
-        ]
-        return _word_links(np.column_stack([rows[pair], *ends]), scores)
+        both = lengths[part.source] + lengths[part.target]
+        for batch in batching.pack(both, self._model.budget):
+            found += [links for _, links in devices.halving(extract, batch)]
+        return found
 
 
 class HiddenStates:
@@ -152,147 +190,180 @@ class HiddenStates:
     Raises JobError if it cannot be loaded or has no such layer.
     """
 
+    device: str
+    budget: int
+    """Sub-words of a micro-batch."""
+    padding: Padding
+    """What it has read so far."""
+
     def __init__(self, config: Encoder) -> None:
         checkpoints.library()
-        self._config = config
         self.device = devices.choose_device(config.device)
-        tokenizer = checkpoints.load_tokenizer(config.model, config.revision)
+        self.budget = config.batch_tokens or (CPU_TOKENS if self.device == "cpu" else GPU_TOKENS)
+        self.padding = Padding()
+        self._name = config.model
+        self._tokenizer = checkpoints.load_tokenizer(config.model, config.revision)
         settings = checkpoints.load_config(config.model, config.revision)
-        key = "encoder_layers" if settings.is_encoder_decoder else "num_hidden_layers"
-        layers = getattr(settings, key)
-        if not 0 <= config.layer <= layers:
-            raise JobError(
-                f"{config.model}: has {layers} layers; set align.layer to one of 0..{layers}"
-            )
+        layers = checked_layers(config, settings)
         # One layer more than is read: what comes after the last layer (a norm) is not wanted.
-        setattr(settings, key, min(config.layer + 1, layers))
+        kept = min(config.layer + 1, layers)
+        setattr(settings, layers_key(settings), kept)
         model = checkpoints.load_model(
             "AutoModel",
             config.model,
             revision=config.revision,
-            allow_pickle=config.allow_pickle,
             dtype=devices.choose_dtype(config.dtype, self.device),
             device=self.device,
             config=settings,
         )
-        self._model = model.get_encoder() if settings.is_encoder_decoder else model
-        self._tokenizer = tokenizer
+        encoder = model.get_encoder() if settings.is_encoder_decoder else model
+        self._layer = Layer(encoder, config.layer, kept)
         self._frames: dict[str, Frame] = {}
         self._limit = (
-            subwords.limit(model, tokenizer) - subwords.frame(tokenizer, config.model).size
+            subwords.limit(model, self._tokenizer)
+            - subwords.frame(self._tokenizer, config.model).size
         )
-        tokenizer.backend_tokenizer.no_truncation()
-        tokenizer.backend_tokenizer.no_padding()
+        self._tokenizer.backend_tokenizer.no_truncation()
+        self._tokenizer.backend_tokenizer.no_padding()
+
+    @property
+    def reads_all_alike(self) -> bool:
+        """Whether sentences are read in the same way whatever their language."""
+        return not hasattr(self._tokenizer, "src_lang")
 
     def encode(self, words: pa.StringArray) -> SubWords:
         """The sub-words of every word."""
         return subwords.encode(words, self._tokenizer.backend_tokenizer, self._limit)
 
-    def states(
-        self, side: Side, rows: np.ndarray, language: str, padding: Padding
-    ) -> tuple[Tensor, np.ndarray]:
-        """Vectors of the sub-words of sentences, one after the other, and each sentence's count."""
+    def states(self, sentences: Sentences) -> Tensor:
+        """Vectors (sub-words, width) of all sub-words, sentence after sentence."""
         import torch
 
-        counts = side.counts[rows]
-        words = ranges(side.first_word[rows], counts)
-        sizes = side.pieces.sizes[words]
-        ids = side.pieces.ids[ranges(side.first_piece[words], sizes)]
-        parts = windows.cover_all(sizes, counts, self._limit, self._limit // 4)
-        parts = parts[np.argsort(parts[:, 2], kind="stable")]
+        sizes = sentences.pieces.sizes
+        cut = windows.cover_all(sizes, sentences.counts, self._limit, self._limit // 4)
         before = np.concatenate([[0], np.cumsum(sizes)])
-        starts, ends, first, last = before[parts.T]
-        frame = self._frame(language)
-        grid = subwords.grid(ids[ranges(starts, ends - starts)], ends - starts, frame)
-        padding.add(ends - starts + frame.size)
-        mask = np.arange(grid.shape[1]) < (ends - starts + frame.size)[:, None]
-        lines = np.arange(len(parts)) * grid.shape[1] + len(frame.prefix)
-        wanted = ranges(lines + first - starts, last - first)
+        starts, ends, first, last = before[cut.T]
+        lengths = ends - starts
+        reading = np.searchsorted(sentences.first_piece, starts, side="right") - 1
+        vectors: Tensor | None = None
+
+        def compute(rows: np.ndarray) -> tuple[Tensor, Tensor]:
+            ids = sentences.pieces.ids[ranges(starts[rows], lengths[rows])]
+            grid = subwords.grid(ids, lengths[rows], frame)
+            mask = np.arange(grid.shape[1]) < (lengths[rows] + frame.size)[:, None]
+            lines = np.arange(len(rows)) * grid.shape[1] + len(frame.prefix)
+            counts = last[rows] - first[rows]
+            wanted = ranges(lines + first[rows] - starts[rows], counts)
+            hidden = self._layer.states(self._send(grid), self._send(mask.astype(np.int64)))
+            chosen = hidden.flatten(0, 1).index_select(0, self._send(wanted))
+            return self._send(ranges(first[rows], counts)), chosen
+
         with torch.inference_mode():
-            hidden = self._model(
-                input_ids=self._send(grid),
-                attention_mask=self._send(mask.astype(np.int64)),
-                output_hidden_states=True,
-            ).hidden_states[self._config.layer]
-            vectors = hidden.flatten(0, 1).index_select(0, self._send(wanted))
-        return vectors, side.lengths[rows]
+            for frame, readers in self._readers(sentences, reading):
+                for batch in batching.pack(lengths[readers] + frame.size, self.budget):
+                    for rows, (places, chosen) in devices.halving(compute, readers[batch]):
+                        self.padding.add(lengths[rows] + frame.size)
+                        if vectors is None:
+                            vectors = chosen.new_empty(len(sentences.pieces.ids), chosen.shape[1])
+                        vectors.index_copy_(0, places, chosen)
+        return torch.empty(0, 1, device=self.device) if vectors is None else vectors
+
+    def _readers(
+        self, sentences: Sentences, reading: np.ndarray
+    ) -> Iterable[tuple[Frame, np.ndarray]]:
+        """Windows, each of the sentence `reading`, by the frame that they are read in."""
+        if self.reads_all_alike:
+            yield self._frame(""), np.arange(len(reading))
+            return
+        languages = np.array(sentences.languages, object)[reading]
+        for language in dict.fromkeys(languages):
+            yield self._frame(language), np.flatnonzero(languages == language)
 
     def _frame(self, language: str) -> Frame:
         """The special tokens around a sentence; translation models have one for the language."""
         if language not in self._frames:
-            if hasattr(self._tokenizer, "src_lang"):
+            if not self.reads_all_alike:
                 self._tokenizer.src_lang = language
-            self._frames[language] = subwords.frame(self._tokenizer, self._config.model)
+            self._frames[language] = subwords.frame(self._tokenizer, self._name)
         return self._frames[language]
 
     def _send(self, array: np.ndarray) -> Tensor:
-        import torch
-
-        return torch.from_numpy(array).to(self.device)
+        return devices.send(array, self.device)
 
 
-def _language_pairs(table: pa.Table) -> Iterator[tuple[np.ndarray, tuple[str, str]]]:
-    pairs = np.array(
-        [table["source_lang"].to_pylist(), table["target_lang"].to_pylist()], dtype=object
-    )
-    for pair in dict.fromkeys(zip(*pairs, strict=True)):
-        yield np.flatnonzero((pairs[0] == pair[0]) & (pairs[1] == pair[1])), pair
+def layers_key(settings: Any) -> str:
+    """The key of a checkpoint's configuration that counts the layers of its encoder."""
+    return "encoder_layers" if settings.is_encoder_decoder else "num_hidden_layers"
 
 
-def _word_in_sentence(side: Side, rows: np.ndarray) -> np.ndarray:
-    """For every sub-word of the sentences, the word in its sentence that it belongs to."""
-    counts = side.counts[rows]
-    sizes = side.pieces.sizes[ranges(side.first_word[rows], counts)]
-    return np.repeat(ranges(np.zeros(len(rows), np.int64), counts), sizes)
+def checked_layers(config: Any, settings: Any) -> int:
+    """How many layers a checkpoint's encoder has. Raises JobError if `config.layer` is none of them."""
+    layers = int(getattr(settings, layers_key(settings)))
+    if not 0 <= config.layer <= layers:
+        raise JobError(
+            f"{config.model}: has {layers} layers; set align.layer to one of 0..{layers}"
+        )
+    return layers
 
 
-def _average(
-    states: Tensor, side: Side, rows: np.ndarray, word: np.ndarray
-) -> tuple[Tensor, np.ndarray, np.ndarray]:
-    """The mean vector of each word that has sub-words, in place of these."""
+def _distinct(
+    tokens: pa.ListArray, languages: pa.StringArray, *, alike: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which distinct sentence each one is, and where the distinct ones first come.
+
+    Sentences with the same words are the same, and in the same language unless all are read `alike`.
+    """
+    text = pc.binary_join(tokens, "\x1f")
+    if not alike:
+        text = pc.binary_join_element_wise(languages, text, "\x1f")
+    number = np.asarray(text.dictionary_encode().indices)
+    _, first = np.unique(number, return_index=True)
+    return number, first
+
+
+def _average(states: Tensor, sentences: Sentences) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    """The mean vector of each word that has sub-words, in place of these.
+
+    Also where each sentence's words begin, and the place of each word in its sentence.
+    """
     import torch
 
-    sizes = side.pieces.sizes[ranges(side.first_word[rows], side.counts[rows])]
+    sizes, words = sentences.pieces.sizes, sentences.words
     kept = sizes[sizes > 0]
     owner = torch.from_numpy(np.repeat(np.arange(len(kept)), kept)).to(states.device)
     sums = torch.zeros(len(kept), states.shape[1], device=states.device, dtype=torch.float32)
     sums.index_add_(0, owner, states.float())
     means = sums / torch.from_numpy(kept).to(states.device)[:, None]
-    sentence = np.repeat(np.arange(len(rows)), side.counts[rows])[sizes > 0]
-    firsts = np.cumsum(kept) - kept
-    return means, np.bincount(sentence, minlength=len(rows)), word[firsts]
+    before = np.concatenate([[0], np.cumsum(sizes > 0)])
+    return means, before[sentences.first_word], words[np.cumsum(kept) - kept]
 
 
-def _grid(states: Tensor, lengths: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Vectors (sentences, longest, width) and where they are, from one vector after the other."""
+def _grid(states: Tensor, first: np.ndarray, lengths: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Vectors (sentences, longest, width) and where they are; sentences begin at `first`."""
     import torch
 
     longest = max(1, int(lengths.max()))
-    mask = torch.arange(longest) < torch.from_numpy(lengths)[:, None]
-    mask = mask.to(states.device)
-    vectors = torch.zeros(*mask.shape, states.shape[1], device=states.device, dtype=states.dtype)
-    vectors[mask] = states
-    return vectors, mask
+    mask = np.arange(longest) < lengths[:, None]
+    places = np.where(mask, first[:, None] + np.arange(longest), 0)
+    where = torch.from_numpy(mask).to(states.device)
+    if not len(states):
+        return states.new_zeros(*mask.shape, states.shape[1]), where
+    return states[torch.from_numpy(places).to(states.device)], where
 
 
-def _word_links(links: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each link (row, source word, target word) once, with the best of its sub-word links' scores."""
-    distinct, place = np.unique(links, axis=0, return_inverse=True)
-    best = np.zeros(len(distinct), np.float32)
-    np.maximum.at(best, place.reshape(-1), scores)
-    return distinct, best
-
-
-def _column(rows: int, links: np.ndarray, scores: np.ndarray) -> pa.Array:
-    order = np.lexsort(links.T[::-1])
-    links, scores = links[order], scores[order]
-    offsets = np.searchsorted(links[:, 0], np.arange(rows + 1))
+def _column(rows: int, found: Sequence[tuple[np.ndarray, np.ndarray]]) -> pa.Array:
+    """The `links` column: each link once, with the best of its sub-word links' scores."""
+    links = np.concatenate([np.empty((3, 0), np.int64), *(part for part, _ in found)], axis=1)
+    scores = np.concatenate([np.empty(0, np.float32), *(part for _, part in found)])
+    sources, targets = (int(words.max(initial=0)) + 1 for words in links[1:])
+    keys = (links[0] * sources + links[1]) * targets + links[2]
+    order = np.argsort(keys, kind="stable")
+    first = np.flatnonzero(np.diff(keys[order], prepend=-1))
+    best = np.maximum.reduceat(scores[order], first) if len(first) else scores
+    row, source, target = links[:, order[first]]
     items = pa.StructArray.from_arrays(
-        [
-            pa.array(links[:, 1].astype(np.int32)),
-            pa.array(links[:, 2].astype(np.int32)),
-            pa.array(scores),
-        ],
+        [pa.array(source.astype(np.int32)), pa.array(target.astype(np.int32)), pa.array(best)],
         fields=list(record.LINK),
     )
+    offsets = np.searchsorted(row, np.arange(rows + 1))
     return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), items)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,6 +29,11 @@ class FusedAligner(Stage):
         self.inputs = tuple(dict.fromkeys(name for each in aligners for name in each.inputs))
         self.learns = any(each.learns for each in aligners)  # type: ignore[misc]
         self.room = next((each.room for each in aligners if each.room), None)  # type: ignore[misc]
+
+    def resolved(self) -> FusedAligner:
+        settled = copy.copy(self)
+        settled._aligners = tuple(each.resolved() for each in self._aligners)
+        return settled
 
     def settings(self) -> dict[str, Any]:
         return {f"{each.name}.{each.version}": each.settings() for each in self._aligners}

@@ -23,8 +23,7 @@ from projner.bench import measure
 from projner.bench.measure import Measured, Report
 from projner.corpus import index as corpora
 from projner.methods import Segment
-from projner.runs.run import Run, Wanted
-from projner.storage import Place
+from projner.runs.run import Run
 
 RAY, ALONE = "through Ray", "without Ray"
 CORPUS = Path(__file__).parents[1] / "demo" / "corpus"
@@ -38,7 +37,7 @@ SAMPLE_SECONDS = 0.2
 class Done:
     """A finished job: its run's folder, seconds, seconds by step, and peak memory in bytes."""
 
-    run: Place
+    run: Path
     seconds: float
     peak: int = 0
     steps: dict[str, float] = field(default_factory=dict)
@@ -131,7 +130,7 @@ def _blocks(name: str) -> list[str]:
     return (CORPUS / name).read_text(encoding="utf-8").strip("\n").split("\n\n")
 
 
-def _same(one: Place, other: Place) -> bool:
+def _same(one: Path, other: Path) -> bool:
     """Whether two runs gave the same labels to the same rows."""
     tables = []
     for run in (Run(one), Run(other)):
@@ -203,8 +202,7 @@ def _project(
         for step, spent in seconds.items():
             steps[step] += spent
     began = time.perf_counter()
-    wanted = Wanted(index.ids, index.revisions)
-    run.publish(wanted, index.origins(), signature=segment.signature)
+    run.publish(index.ids, index.origins(), None, segment.signature)
     steps["publish"] = time.perf_counter() - began
     return run, dict(steps)
 

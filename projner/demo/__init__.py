@@ -1,1 +1,1 @@
-"""A small corpus, so that everything runs with no download."""
+"""A small corpus and toy models, so that everything runs with no download."""

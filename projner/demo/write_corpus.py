@@ -19,6 +19,8 @@ CORPUS = Path(__file__).with_name("corpus")
 N_TRAIN = 600
 N_TEST = 96, 24
 """Test sentences with frames that train has too, and with frames of their own."""
+N_LABELLED = 600
+"""English sentences with labels and without a translation."""
 
 Text = str | list[str]
 Links = list[tuple[int, int]]
@@ -77,8 +79,8 @@ def fill(frame: Phrase, values: Mapping[str, Phrase], feminine: bool) -> Phrase:
     return sentence
 
 
-def sentences(path: Path = FRAMES, seed: int = 0) -> tuple[list[Phrase], list[Phrase]]:
-    """The train and the test split; no English sentence occurs twice."""
+def sentences(path: Path = FRAMES, seed: int = 0) -> dict[str, list[Phrase]]:
+    """The splits `train`, `test` and `labelled`; no English sentence occurs twice."""
     # `random` alone is promised to give the same numbers in every version of Python.
     uniform = random.Random(seed).random
     source = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -104,13 +106,17 @@ def sentences(path: Path = FRAMES, seed: int = 0) -> tuple[list[Phrase], list[Ph
 
     train = drawn(source["frames"], N_TRAIN)
     test = drawn(source["frames"], N_TEST[0]) + drawn(source["test_frames"], N_TEST[1])
-    return train, sorted(test, key=lambda _: uniform())
+    test.sort(key=lambda _: uniform())
+    return {"train": train, "test": test, "labelled": drawn(source["frames"], N_LABELLED)}
 
 
 def write(folder: Path = CORPUS) -> None:
-    """Writes `SPLIT.LANGUAGE.conll` and `SPLIT.eng-LANGUAGE.pharaoh` into a folder."""
-    for split, rows in zip(("train", "test"), sentences(), strict=True):
-        for i, language in enumerate(LANGUAGES):
+    """Writes `SPLIT.LANGUAGE.conll` and `SPLIT.eng-LANGUAGE.pharaoh` into a folder.
+
+    Of `labelled`, only the English side: what a job is given that makes training data.
+    """
+    for split, rows in sentences().items():
+        for i, language in enumerate(LANGUAGES[:1] if split == "labelled" else LANGUAGES):
             conll = "\n".join(_conll(row.words[i], row.entities[i]) for row in rows)
             (folder / f"{split}.{language}.conll").write_bytes(conll.encode())
             pharaoh = "".join(" ".join(f"{s}-{t}" for s, t in row.links[i]) + "\n" for row in rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
@@ -62,9 +63,15 @@ class Labeller(Stage):
         self.inputs = (f"{side}_tokens",)
         self.outputs = (self._entities, *filter(None, [self._probabilities]))
 
+    def resolved(self) -> Labeller:
+        settled = copy.copy(self)
+        settled.config = devices.resolve(self.config)
+        return settled
+
     def settings(self) -> dict[str, Any]:
-        resources = {"batch_tokens", "device", "allow_pickle"}
-        settings = self.config.model_dump(mode="json", exclude=resources)
+        """As in `Stage`. Settles `auto` on this machine if nobody has; see `resolved`."""
+        resources = {"batch_tokens", "device"}
+        settings = devices.resolve(self.config).model_dump(mode="json", exclude=resources)
         settings["model"] = checkpoints.identity(self.config.model)
         return {**settings, "inputs": self.inputs, "outputs": self.outputs}
 
@@ -73,7 +80,7 @@ class Labeller(Stage):
         return list(read_labels(self.config).tags)
 
     def fetch(self) -> None:
-        checkpoints.fetch(self.config.model, self.config.revision, self.config.allow_pickle)
+        checkpoints.fetch(self.config.model, self.config.revision)
 
     def setup(self, cpus: float | None = None) -> None:
         if cpus is not None:

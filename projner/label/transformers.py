@@ -51,7 +51,6 @@ class Tagger:
             "AutoModelForTokenClassification",
             config.model,
             revision=config.revision,
-            allow_pickle=config.allow_pickle,
             dtype=devices.choose_dtype(config.dtype, self.device),
             device=self.device,
         )
@@ -99,10 +98,4 @@ class Tagger:
         return answers
 
     def _send(self, array: np.ndarray) -> torch.Tensor:
-        import torch
-
-        tensor = torch.from_numpy(array)
-        if self.device == "cuda":
-            # From pinned memory the copy does not wait for what the GPU is computing.
-            return tensor.pin_memory().to(self.device, non_blocking=True)
-        return tensor.to(self.device)
+        return devices.send(array, self.device)

@@ -102,7 +102,6 @@ def _converter(config: Translate) -> Any:
                 "AutoModelForSeq2SeqLM",
                 config.model,
                 revision=config.revision,
-                allow_pickle=config.allow_pickle,
                 dtype=torch.float32,
                 device="cpu",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -31,8 +32,6 @@ _OTHER: dict[str, Literal["source", "target"]] = {"source": "target", "target": 
 
 def resolve(config: Translate) -> Translate:
     """`config` with this machine's device and precision in place of `auto`.
-
-    Results depend on the precision, so a run settles it once, where its models will run.
 
     Raises JobError for what the engine cannot do here.
     """
@@ -81,16 +80,22 @@ class Translator(Stage):
         self.inputs = (f"{from_side}_text", f"{from_side}_lang", f"{to_side}_lang")
         self.outputs = (f"{to_side}_text", f"{to_side}_tokens")
 
+    def resolved(self) -> Translator:
+        settled = copy.copy(self)
+        # The device stays as it is: results do not depend on it, and an actor takes what it gets.
+        settled.config = self.config.model_copy(update={"dtype": resolve(self.config).dtype})
+        return settled
+
     def settings(self) -> dict[str, Any]:
-        """As in `Stage`. Resolves `auto` on this machine if nobody has; see `resolve`."""
-        resources = {"batch_tokens", "device", "allow_pickle"}
+        """As in `Stage`. Settles `auto` on this machine if nobody has; see `resolved`."""
+        resources = {"batch_tokens", "device"}
         settings = resolve(self.config).model_dump(mode="json", exclude=resources)
         settings["model"] = checkpoints.identity(self.config.model)
         return {**settings, "inputs": self.inputs, "outputs": self.outputs}
 
     def fetch(self) -> None:
         if not is_converted(self.config.model):
-            checkpoints.fetch(self.config.model, self.config.revision, self.config.allow_pickle)
+            checkpoints.fetch(self.config.model, self.config.revision)
         # Where this runs, `auto` may mean something else than where the model will.
         if self.config.engine == "ctranslate2" and self.config.dtype != "auto":
             converted(self.config)

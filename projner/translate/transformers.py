@@ -50,7 +50,6 @@ class Transformers(CodeEngine):
             "AutoModelForSeq2SeqLM",
             config.model,
             revision=config.revision,
-            allow_pickle=config.allow_pickle,
             dtype=devices.choose_dtype(config.dtype, config.device),  # type: ignore[arg-type]
             device=config.device,
         )

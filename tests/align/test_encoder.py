@@ -12,8 +12,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra projner[models]")
 transformers = pytest.importorskip("transformers", reason="needs the extra projner[models]")
 
-from projner import config, record  # noqa: E402
+from projner import config, devices, record  # noqa: E402
 from projner.align.encoder import EncoderAligner  # noqa: E402
+from projner.align.fuse import FusedAligner  # noqa: E402
+from projner.align.surface import SurfaceAligner  # noqa: E402
 from projner.errors import JobError  # noqa: E402
 
 WORDS = [
@@ -137,3 +139,15 @@ def test_a_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
     section = config.Encoder(engine="encoder", model=str(tmp_path / "none"))
     with pytest.raises(JobError, match="no such folder"):
         EncoderAligner(section).setup()
+
+
+def test_what_auto_means_is_settled_once(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    aligner = EncoderAligner(config.Encoder(engine="encoder", model=str(bert), layer=2))
+    fused = FusedAligner([aligner, SurfaceAligner(0.65)])
+    assert aligner.settings()["dtype"] == "float32"
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(devices, "choose_dtype", lambda asked, device: torch.bfloat16)
+        resolved, together = aligner.resolved(), fused.resolved()
+    assert resolved.settings()["dtype"] == "bfloat16"
+    assert together.settings()["encoder.1"] == resolved.settings()
+    assert together.settings()["surface.1"] == fused.settings()["surface.1"]

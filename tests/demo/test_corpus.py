@@ -109,6 +109,22 @@ def test_no_test_sentence_is_in_train_and_every_word_is(language):
     assert {word.lower() for word in test.vocabulary()} <= known
 
 
+def test_labelled_sentences_are_new_in_every_language():
+    splits = write_corpus.sentences()
+    made = list(zip(*(phrase.words for phrase in splits["labelled"]), strict=True))
+    assert len(made[0]) == write_corpus.N_LABELLED
+    for language, sentences in zip(LANGUAGES, made, strict=True):
+        assert not set(map(tuple, sentences)) & set(map(tuple, side("test", language).sentences))
+    shipped = side("labelled", "eng")
+    assert shipped.sentences == list(made[0])
+    assert not set(map(tuple, made[0])) & set(map(tuple, side("train", "eng").sentences))
+    for sentence, line in zip(*shipped, strict=True):
+        assert len(sentence) == len(line)
+        assert tags.repair(line, IOB2) == line
+    known = {word.lower() for word in side("train", "eng").vocabulary()}
+    assert {word.lower() for word in shipped.vocabulary()} <= known
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_vocabulary_and_lengths_suit_a_tiny_model(language):
     assert len(side("train", language).vocabulary()) < 900

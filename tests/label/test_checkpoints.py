@@ -98,26 +98,31 @@ def test_a_file_is_no_checkpoint(checkpoints):
     _assert_refused(checkpoints["wordpiece"] / "config.json", "no such folder$")
 
 
-def test_pickles_are_loaded_only_when_they_are_allowed(copy_of):
+class Malice:
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return open, (str(self.file), "w")
+
+
+def test_of_a_pickle_the_weights_are_loaded_and_nothing_is_run(copy_of, tmp_path):
     folder = copy_of("wordpiece")
     weights = _load(folder).state_dict()
     (folder / "model.safetensors").unlink()
     torch.save(weights, folder / "pytorch_model.bin")
-    _assert_refused(folder, "pickle files only; convert them, or set `allow_pickle: true`")
-    loaded = _load(folder, allow_pickle=True).state_dict()
+    loaded = _load(folder).state_dict()
     assert all(torch.equal(loaded[name], weight) for name, weight in weights.items())
+    torch.save({**weights, "more": Malice(tmp_path / "ran")}, folder / "pytorch_model.bin")
+    _assert_refused(folder, "its .bin file holds more than weights, which projner does not run")
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize(
-    ("weights", "allow_pickle", "downloads"),
-    [
-        ("model.safetensors", True, 1),
-        ("pytorch_model.bin", True, 2),
-        ("pytorch_model.bin", False, 1),
-    ],
+    ("weights", "downloads"), [("model.safetensors", 1), ("pytorch_model.bin", 2)]
 )
 def test_pickles_are_fetched_only_when_nothing_else_is_there(
-    tmp_path, monkeypatch, weights, allow_pickle, downloads
+    tmp_path, monkeypatch, weights, downloads
 ):
     wanted = []
 
@@ -128,7 +133,7 @@ def test_pickles_are_fetched_only_when_nothing_else_is_there(
 
     (tmp_path / weights).touch()
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
-    fetch("somebody/tagger", "v1", allow_pickle)
+    fetch("somebody/tagger", "v1")
     assert len(wanted) == downloads
     assert "*.safetensors" in wanted[0]
     assert "*.bin" not in wanted[0]

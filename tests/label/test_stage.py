@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from projner import record, stage, tags
+from projner import devices, record, stage, tags
 from projner.batching import pack
 from projner.config import Label
 from projner.errors import JobError
@@ -337,6 +337,19 @@ def test_attention_is_sdpa_where_the_model_has_it(checkpoints):
         "unigram": "sdpa",
         "wordpiece": "sdpa",
     }
+
+
+def test_what_auto_means_is_settled_once(checkpoints, monkeypatch):
+    labeller = Labeller(Label(model=str(checkpoints["wordpiece"])), "target", probabilities=True)
+    assert labeller.settings()["dtype"] == "float32"
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(devices, "choose_dtype", lambda asked, device: torch.bfloat16)
+        resolved = labeller.resolved()
+    assert resolved.settings()["dtype"] == resolved.config.dtype == "bfloat16"
+    assert (resolved.config.device, resolved.outputs) == ("auto", labeller.outputs)
+    assert resolved.resolved().settings() == resolved.settings()
+    # Whoever goes on to use the first one is not affected.
+    assert labeller.config.dtype == "auto"
 
 
 def test_a_labeller_can_be_pickled_and_says_what_decides_its_results(checkpoints, copy_of):

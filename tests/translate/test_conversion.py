@@ -127,15 +127,13 @@ def test_a_converted_folder_loads_as_it_is(
     assert ready.begin(texts, english, swahili)() == usual.begin(texts, english, swahili)()
 
 
-def test_pickles_are_for_those_who_ask(nllb: str, own_cache: Path, tmp_path: Path) -> None:
+def test_weights_in_a_pickle_are_converted(nllb: str, own_cache: Path, tmp_path: Path) -> None:
     folder = tmp_path / "pickled"
     shutil.copytree(nllb, folder)
     model = transformers.AutoModelForSeq2SeqLM.from_pretrained(nllb)
     torch.save(model.state_dict(), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(JobError, match=r"pickle files only; .* `allow_pickle: true`"):
-        conversion.converted(_config(str(folder)))
-    assert conversion.converted(_config(str(folder), allow_pickle=True)).is_dir()
+    assert conversion.converted(_config(str(folder))).is_dir()
 
 
 def test_what_cannot_be_converted_is_told_in_one_line(tmp_path: Path, own_cache: Path) -> None:
