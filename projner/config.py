@@ -108,6 +108,10 @@ class Corpus(Section):
     revision: str | None = None
     """hub: the revision to read."""
 
+    def names(self) -> tuple[str, ...]:
+        """Every file, glob, folder or URL that the corpus is made of."""
+        return (*self.source, *self.target, *self.links, *self.path)
+
     @model_validator(mode="after")
     def _check_files(self) -> Corpus:
         paired = self.format == "bitext"

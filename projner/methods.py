@@ -90,7 +90,7 @@ def chain(
         described = [(f"{step.name}.{step.version}", _settings(step)) for step in steps]
         settings = {
             "schema": record.SCHEMA_VERSION,
-            "corpus": job.corpus.model_dump(mode="json", exclude={"root"}, exclude_defaults=True),
+            "corpus": job.corpus.model_dump(mode="json", exclude=WHICH, exclude_defaults=True),
             "stages": [list(each) for each in described],
             "parent": segments[-1].fingerprint if segments else None,
         }
@@ -310,6 +310,11 @@ def _aligner(section: Any) -> Stage:
     return EncoderAligner(section)
 
 
+WHICH = {
+    *("root", "source", "target", "links", "path"),
+    *("name", "data_split", "revision", "skip", "limit"),
+}
+"""Keys of a corpus that say which rows there are. Rows tell themselves apart, and come and go."""
 _ALWAYS = ("id", "source_lang", "target_lang")
 _BROUGHT = {
     "source_text": ("source side", "give corpus.source, or a model under `translate`"),

@@ -8,14 +8,15 @@ in pools of actors; the others, and the writing of shards, are tasks.
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import os
 import re
-import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,14 +31,17 @@ from ray.data.datasource import Datasource, ReadTask
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from projner import config, methods, metrics, placement, record
+from projner import config, methods, metrics, placement, record, settled, storage
 from projner.corpus import index as corpora
 from projner.errors import JobError
 from projner.methods import Segment
 from projner.placement import Placement
+from projner.record import Status
 from projner.runs import lease
-from projner.runs.run import Run, Snapshot
+from projner.runs.lease import Lease
+from projner.runs.run import Located, Run, Snapshot, Wanted
 from projner.stage import Stage
+from projner.storage import Place
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +50,8 @@ BLOCKS_PER_WORKER = 4
 left."""
 LEAST_ROWS = 100
 """Rows of a block in a corpus too small to be worth sharing out."""
+RETRIED = tuple(status.value for status in Status if status is not Status.OK)
+"""Statuses of rows that can be computed again on request."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,8 @@ class Result:
 
     run: Run
     snapshot: Snapshot
+    before: Snapshot | None
+    """The run's newest snapshot before this call, which is `snapshot` where nothing changed."""
     computed: int
     """Rows that this call computed, over all runs; 0 when everything was there already."""
     seconds: dict[str, float]
@@ -107,47 +115,128 @@ def _join(address: str | None) -> None:
         ) from None
 
 
-def project(job: config.Job) -> Result:
-    """Run a whole job.
+def project(job: config.Job, retry: Sequence[str] = ()) -> Result:
+    """Run a whole job: compute what is not there yet, and publish what the corpus holds now.
+
+    Rows that have one of the statuses in `retry` are computed again.
 
     Raises JobError for what the user can mend, before anything is written.
     """
     if not job.output:
         raise JobError("the job has no `output`; add one, or give --output DIR")
+    unknown = [name for name in retry if name not in RETRIED]
+    if unknown:
+        raise JobError(f"--retry {unknown[0]}: choose statuses among {', '.join(RETRIED)}")
+    output = storage.at(job.output)
+    job = _without_gpus(job)
     index = corpora.index(job.corpus, _chunk_rows(job))
+    with ExitStack() as joined, _explained():
+        if not _devices(job):
+            chain = methods.chain(job, index.columns, index.partial)
+            return _walk(job, output, index, chain, retry, joined)
+        memory = settled.Memory(output, job, index.columns, index.partial)
+        remembered = memory.chain()
+        if remembered is not None:
+            with suppress(settled.UnsettledError):
+                return _walk(job, output, index, remembered, retry, joined)
+        chain = _chain(job, index, joined)
+        result = _walk(job, output, index, chain, retry, joined)
+        memory.keep(chain)
+        return result
+
+
+def _walk(
+    job: config.Job,
+    output: Place,
+    index: corpora.Index,
+    chain: Sequence[Segment],
+    retry: Sequence[str],
+    joined: ExitStack,
+) -> Result:
+    """Bring every run of a job up to date.
+
+    Raises UnsettledError when something must be computed and the segments have no stages to do it.
+    """
     seconds: dict[str, float] = {}
     stages: dict[str, float] = {}
     computed = 0
+    wanted = Wanted(index.ids, index.revisions)
     parent: tuple[Run, Snapshot] | None = None
-    with ExitStack() as joined, _explained():
-        for segment in _chain(job, index, joined):
-            began = time.perf_counter()
-            run = Run(Path(job.output).absolute() / "runs" / segment.fingerprint)
-            todo = _missing(run, index)
-            snapshot = None if todo.any() else run.latest()
-            if snapshot is None or not np.array_equal(run.ids(snapshot), index.ids):
-                run.begin(segment.settings)
-                with lease.hold(run.folder):
-                    # Again, for another job may have written here until now.
-                    todo = _missing(run, index)
-                    if todo.any():
-                        joined.enter_context(session())
-                        _compute(job, segment, run, index, todo, parent)
-                    origins = index.origins()
-                    before = parent[0].fingerprint if parent else None
-                    snapshot = run.publish(index.ids, origins, before, segment.signature)
-            computed += int(todo.sum())
-            parent = run, snapshot
-            seconds[segment.name] = time.perf_counter() - began
-            for name, spent in snapshot.seconds.items():
-                stages[name] = stages.get(name, 0.0) + spent
+    for segment in chain:
+        began = time.perf_counter()
+        run = Run(output / "runs" / segment.fingerprint)
+        before = run.latest()
+        located = run.locate(wanted, bool(retry))
+        todo = _todo(located, retry)
+        snapshot = before
+        if before is None or todo.any() or not run.holds(before, wanted, located):
+            if todo.any() and not segment.stages:
+                raise settled.UnsettledError
+            _refuse_another_corpus(run, before, job, wanted)
+            run.begin(segment.settings)
+            with lease.hold(run.folder) as held:
+                # Again, for another job may have written here until now.
+                located = run.locate(wanted, bool(retry))
+                todo = _todo(located, retry)
+                written: list[str] = []
+                if todo.any():
+                    joined.enter_context(session())
+                    attempt = located.attempts + 1 if retry else 0
+                    work = _Work(job, segment, run, index, parent, attempt)
+                    written = _compute(work, todo, held)
+                snapshot = run.publish(
+                    wanted,
+                    index.origins(),
+                    parent=(parent[0].fingerprint, parent[1].number) if parent else None,
+                    signature=segment.signature,
+                    corpus=_which(job),
+                    written=written,
+                    confirm=held.check,
+                )
+        assert snapshot is not None
+        computed += int(todo.sum())
+        parent = run, snapshot
+        wanted = run.handed_on(snapshot)
+        seconds[segment.name] = time.perf_counter() - began
+        for name, spent in snapshot.seconds.items():
+            stages[name] = stages.get(name, 0.0) + spent
     assert parent is not None
-    return Result(*parent, computed, seconds, stages)
+    return Result(*parent, before, computed, seconds, stages)
 
 
-def _missing(run: Run, index: corpora.Index) -> np.ndarray:
-    """Rows (bool, one per row of `index`) that no whole shard of the run has."""
-    return ~np.isin(index.ids, run.done())
+def _todo(located: Located, retry: Sequence[str]) -> np.ndarray:
+    """Rows (bool) that must be computed: those that are missing, and those to be retried."""
+    return located.missing | located.with_status(retry) if retry else located.missing
+
+
+def _which(job: config.Job) -> dict[str, Any]:
+    """Which sentences a job is about."""
+    return job.corpus.model_dump(mode="json", include=methods.WHICH, exclude_defaults=True)
+
+
+def _refuse_another_corpus(
+    run: Run, before: Snapshot | None, job: config.Job, wanted: Wanted
+) -> None:
+    """Raise JobError when a run holds a corpus that has neither a name nor a row in common.
+
+    Its rows would leave the next snapshot, all of them.
+    """
+    if before is None:
+        return
+    names = {(job.corpus.root, name) for name in job.corpus.names()}
+    there = before.corpus
+    known = {
+        (there.get("root", ""), name)
+        for key in ("source", "target", "links", "path")
+        for name in there.get(key, ())
+    }
+    if known & names or not known:
+        return
+    if not np.isin(run.ids(before), wanted.ids).any():
+        raise JobError(
+            f"{run.folder}: holds another corpus ({', '.join(sorted(name for _, name in known))}), of "
+            "which this job has no sentence; give another --output"
+        )
 
 
 def _chunk_rows(job: config.Job) -> int:
@@ -158,15 +247,16 @@ def _chunk_rows(job: config.Job) -> int:
     return min(sizes)
 
 
+def _devices(job: config.Job) -> set[str]:
+    """The devices that the job's models are asked to run on; empty where it has no model."""
+    sections = [job.translate, job.label, job.label_target, *job.align]
+    return {str(section.device) for section in sections if section and hasattr(section, "device")}
+
+
 def _chain(job: config.Job, index: corpora.Index, joined: ExitStack) -> list[Segment]:
     """The job's segments, settled where models will run: what `auto` means depends on the machine."""
-    job = _without_gpus(job)
-    sections = [job.translate, job.label, job.label_target, *job.align]
-    devices = {getattr(section, "device", None) for section in sections}
-    if devices <= {None}:
-        return methods.chain(job, index.columns, index.partial)
     joined.enter_context(session())
-    gpus = min(1, ray.cluster_resources().get("GPU", 0)) if devices & {"auto", "cuda"} else 0
+    gpus = min(1, ray.cluster_resources().get("GPU", 0)) if _devices(job) & {"auto", "cuda"} else 0
     chain = ray.remote(num_cpus=0, num_gpus=gpus)(methods.chain)
     segments: list[Segment] = ray.get(chain.remote(job, index.columns, index.partial))
     return segments
@@ -191,48 +281,76 @@ def _without_gpus(job: config.Job) -> config.Job:
     )
 
 
-def _compute(
-    job: config.Job,
-    segment: Segment,
-    run: Run,
-    index: corpora.Index,
-    todo: np.ndarray,
-    parent: tuple[Run, Snapshot] | None,
-) -> None:
-    """Write the rows of `index` that are `todo` into whole shards of the run."""
-    pools = {step.room: getattr(job.resources, step.room) for step in segment.stages if step.room}
+@dataclass(frozen=True)
+class _Work:
+    """What rows are computed for, and from."""
+
+    job: config.Job
+    segment: Segment
+    run: Run
+    index: corpora.Index
+    parent: tuple[Run, Snapshot] | None
+    attempt: int
+
+    def reads(self, wanted: np.ndarray, rows: int) -> list[Read]:
+        """Calls that give the rows that are `wanted` (bool), up to `rows` each."""
+        if self.parent:
+            return _reads_of_run(*self.parent, wanted, rows)
+        return _reads_of_corpus(self.job.corpus, self.index, wanted, rows)
+
+
+def _compute(work: _Work, todo: np.ndarray, held: Lease) -> list[str]:
+    """Write the rows that are `todo` into whole shards of the run; the shards' names."""
+    resources, stages = work.job.resources, work.segment.stages
+    pools = {step.room: getattr(resources, step.room) for step in stages if step.room}
     cluster = ray.cluster_resources()
     placed = placement.place(pools, cluster.get("CPU", 0), cluster.get("GPU", 0)) if pools else {}
-    workers, most = cluster.get("CPU", 1), job.resources.shard_rows
+    workers, most = cluster.get("CPU", 1), resources.shard_rows
     if placed:
-        workers, most = max(each.largest for each in placed.values()), job.resources.batch_rows
+        workers, most = max(each.largest for each in placed.values()), resources.batch_rows
     rows = min(most, max(LEAST_ROWS, int(todo.sum() / (workers * BLOCKS_PER_WORKER))))
-
-    def reads(wanted: np.ndarray) -> list[Read]:
-        if parent:
-            return _reads_of_run(*parent, index.ids[wanted], rows)
-        return _reads_of_corpus(job.corpus, index, wanted, rows)
-
-    everything = partial(reads, np.ones(len(todo), bool))
-    stages = [_taught(step, run.folder / "steps", everything) for step in segment.stages]
+    everything = partial(work.reads, np.ones(len(todo), bool), rows)
+    taught = [_Taught(step, _learnt(step, work.run, everything)) for step in stages]
     _fetch([step for step in stages if step.room])
-    _stream(run, stages, reads(todo), placed)
+    return _stream(work, taught, work.reads(todo, rows), placed, held)
 
 
-def _taught(step: Stage, folder: Path, reads: Callable[[], list[Read]]) -> Stage:
-    """The stage with what it learns from the corpus, learnt once in a run's life."""
+@dataclass(frozen=True)
+class _Taught:
+    """A stage, and where what it has learnt is."""
+
+    step: Stage
+    place: Place | None
+
+    def ready(self) -> Stage:
+        """The stage, with what it has learnt, on this machine."""
+        return self.step.recall(self.place.local(_cache())) if self.place else self.step
+
+
+def _learnt(step: Stage, run: Run, reads: Callable[[], list[Read]]) -> Place | None:
+    """Where what a stage learns from the corpus is; it learns once in a run's life."""
     if not step.learns:
-        return step
-    place = folder / step.name
-    if not place.exists():
-        part = folder / f".{step.name}.{uuid.uuid4().hex}"
-        part.mkdir()
-        try:
-            step.learn((read.call() for read in reads()), part)
-            part.rename(place)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-    return step.recall(place)
+        return None
+    steps = run.folder / "steps"
+    pointer = steps / f"{step.name}.json"
+    if not pointer.is_file():
+        folder = f"{step.name}-{uuid.uuid4().hex}"
+        with tempfile.TemporaryDirectory(prefix="projner-") as name:
+            step.learn((read.call() for read in reads()), Path(name))
+            (steps / folder).make()
+            for file in sorted(Path(name).iterdir()):
+                (steps / folder / file.name).write(file.read_bytes())
+        pointer.create(json.dumps({"folder": folder}).encode())
+    return steps / str(json.loads(pointer.read())["folder"])
+
+
+def _cache() -> Path:
+    """A folder of this user's alone, for copies of what lies in object stores."""
+    folder = Path(tempfile.gettempdir()) / f"projner-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.lstat().st_uid != os.getuid():
+        raise JobError(f"{folder}: belongs to another user; set TMPDIR to a folder of your own")
+    return folder
 
 
 def _fetch(stages: Sequence[Stage]) -> None:
@@ -251,11 +369,16 @@ def _fetch_here(stages: Sequence[Stage]) -> None:
 
 
 def _stream(
-    run: Run, stages: Sequence[Stage], reads: list[Read], placed: dict[str, Placement]
-) -> None:
-    """Send what `reads` give through the stages into shards of the run."""
+    work: _Work,
+    taught: Sequence[_Taught],
+    reads: list[Read],
+    placed: dict[str, Placement],
+    held: Lease,
+) -> list[str]:
+    """Send what `reads` give through the stages into shards of the run; the shards' names."""
+    run = work.run
     dataset = ray.data.read_datasource(_Reads(reads), override_num_blocks=len(reads))
-    for room, group in itertools.groupby(stages, key=lambda step: step.room):
+    for room, group in itertools.groupby(taught, key=lambda each: each.step.room):
         if room is None:
             dataset = dataset.map_batches(
                 partial(_apply, list(group), run.fingerprint),
@@ -264,10 +387,10 @@ def _stream(
             )
             continue
         where = placed[room]
-        for step in group:
+        for each in group:
             dataset = dataset.map_batches(
                 _Actor,
-                fn_constructor_args=(step, where.cpus, run.fingerprint),
+                fn_constructor_args=(each, where.cpus, run.fingerprint),
                 batch_size=max(read.rows for read in reads),
                 batch_format="pyarrow",
                 compute=ray.data.ActorPoolStrategy(min_size=where.smallest, max_size=where.largest),
@@ -275,39 +398,47 @@ def _stream(
                 num_gpus=where.gpus,
                 udf_modifying_row_count=False,
             )
-    dataset = dataset.map_batches(partial(_write, run), batch_size=None, batch_format="pyarrow")
-    batches = dataset.iter_batches(batch_size=None, batch_format="pyarrow")
-    written = sum(batch["rows"].to_numpy().sum() for batch in batches)
+    dataset = dataset.map_batches(
+        partial(_write, run, work.attempt), batch_size=None, batch_format="pyarrow"
+    )
+    names: list[str] = []
+    written = 0
+    for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+        if held.lost:
+            held.check()
+        written += int(batch["rows"].to_numpy().sum())
+        names += batch["shard"].to_pylist()
     expected = sum(read.rows for read in reads)
     if written != expected:
         raise RuntimeError(f"{run.folder}: {written} rows were written of {expected}")
+    return names
 
 
 class _Actor:
     """One stage with its model loaded."""
 
-    def __init__(self, step: Stage, cpus: float, run: str):
-        self._stage = step
+    def __init__(self, taught: _Taught, cpus: float, run: str):
+        self._stage = taught.ready()
         self._run = run
-        step.setup(cpus)
+        self._stage.setup(cpus)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         return metrics.run_stage(self._stage, table, self._run)
 
 
-def _apply(stages: Sequence[Stage], run: str, table: pa.Table) -> pa.Table:
-    for step in stages:
-        table = metrics.run_stage(step, table, run)
+def _apply(taught: Sequence[_Taught], run: str, table: pa.Table) -> pa.Table:
+    for each in taught:
+        table = metrics.run_stage(each.ready(), table, run)
     return table
 
 
-def _write(run: Run, table: pa.Table) -> pa.Table:
+def _write(run: Run, attempt: int, table: pa.Table) -> pa.Table:
     columns = [name for name in record.COLUMNS if name in table.column_names]
     shard = table.select(columns).cast(record.schema(columns))
     began = time.perf_counter()
-    run.write_shard(shard, metrics.seconds(table))
+    name = run.write_shard(shard, metrics.seconds(table), attempt)
     metrics.written(shard, run.fingerprint, time.perf_counter() - began)
-    return pa.table({"rows": [table.num_rows]})
+    return pa.table({"rows": [table.num_rows], "shard": [name]})
 
 
 class _Reads(Datasource):  # type: ignore[misc]
@@ -339,27 +470,39 @@ def _reads_of_corpus(
 ) -> list[Read]:
     reads = []
     for chunk in corpora.packed(index.chunks, rows):
-        kept = wanted[chunk.first : chunk.first + chunk.rows]
+        here = slice(chunk.first, chunk.first + chunk.rows)
+        kept = wanted[here]
         if kept.any():
-            ids = index.ids[chunk.first : chunk.first + chunk.rows]
-            call = partial(_read_chunk, corpus, chunk, ids, kept)
+            call = partial(_read_chunk, corpus, chunk, index.ids[here], index.revisions[here], kept)
             reads.append(Read(call, int(kept.sum())))
     return reads
 
 
 def _read_chunk(
-    corpus: config.Corpus, chunk: corpora.Chunk, ids: np.ndarray, kept: np.ndarray
+    corpus: config.Corpus,
+    chunk: corpora.Chunk,
+    ids: np.ndarray,
+    revisions: np.ndarray,
+    kept: np.ndarray,
 ) -> pa.Table:
-    table = corpora.read(corpus, chunk, ids)
+    table = corpora.read(corpus, chunk, ids, revisions)
     return table if kept.all() else table.filter(pa.array(kept))
 
 
-def _reads_of_run(run: Run, snapshot: Snapshot, ids: np.ndarray, rows: int) -> list[Read]:
-    reads = []
-    for name, held in run.shards(snapshot):
-        wanted = held[np.isin(held, ids)]
-        for part in np.array_split(wanted, -(-len(wanted) // rows)) if len(wanted) else []:
-            reads.append(Read(partial(run.read_shard, name, part), len(part)))
+def _reads_of_run(run: Run, snapshot: Snapshot, wanted: np.ndarray, rows: int) -> list[Read]:
+    reads: list[Read] = []
+    parts: list[tuple[str, np.ndarray]] = []
+    held = 0
+    for name, ids in run.shards(snapshot, wanted):
+        while len(ids):
+            parts.append((name, ids[: rows - held]))
+            ids = ids[rows - held :]
+            held += len(parts[-1][1])
+            if held == rows:
+                reads.append(Read(partial(run.hand_on, parts), held))
+                parts, held = [], 0
+    if parts:
+        reads.append(Read(partial(run.hand_on, parts), held))
     return reads
 
 

@@ -48,6 +48,7 @@ else the file's name and the document's index in it, as `news.txt#3`."""
 
 COLUMNS: dict[str, pa.DataType] = {
     "id": pa.int64(),
+    "revision": pa.int64(),
     "origin": pa.struct([("file", pa.string()), ("index", pa.int64())]),
     "doc": DOC,
     "source_lang": pa.string(),
@@ -71,9 +72,13 @@ COLUMNS: dict[str, pa.DataType] = {
     "status": pa.string(),
     "status_detail": pa.string(),
 }
-"""Every column that a run can hold, in the order in which it is written. `target_labels` are what a
-tagger sees on the target side. `nmt_scores` and `codec_scores` have one score per candidate.
-`abstained` are projected entities that were too doubtful for `target_entities`."""
+"""Every column that a run can hold, in the order in which it is written.
+
+`id` and `revision` together say what a row was made from. The revision is 0 where the id, a hash, says
+it alone; a digest of what was given where the corpus brings ids of its own; and another number where
+an earlier run retried the row. `target_labels` are what a tagger sees on the target side.
+`nmt_scores` and `codec_scores` have one score per candidate. `abstained` are projected entities that
+were too doubtful for `target_entities`."""
 
 TRANSIENT: dict[str, pa.DataType] = {
     "surface_links": pa.list_(LINK),

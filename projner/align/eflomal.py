@@ -34,6 +34,8 @@ difference was measured."""
 WHITE_SPACE = r"[\pZ\x09-\x0d\x1c-\x1f\x{85}]"
 """What would part a word in two in eflomal's files, and shift the links of those after it."""
 _STORED, _PRIORS = "links.arrow", "priors.arrow"
+_KEY = ("id", "revision")
+"""Columns that tell what a row was made from."""
 
 
 class EflomalAligner(Stage):
@@ -65,7 +67,8 @@ class EflomalAligner(Stage):
             symmetrise(f, r, self.config.symmetrise) for f, r in zip(forward, reverse, strict=True)
         ]
         order = pc.sort_indices(sample["id"])
-        stored = pa.table({"id": sample["id"], "links": _column(links)}).take(order)
+        kept = {name: sample[name] for name in sample.column_names if name in _KEY}
+        stored = pa.table({**kept, "links": _column(links)}).take(order)
         _write(folder / _STORED, stored)
         _write(folder / _PRIORS, _priors(*sides, forward, reverse))
 
@@ -78,6 +81,8 @@ class EflomalAligner(Stage):
         known, ids = np.asarray(stored["id"]), np.asarray(table["id"])
         place = np.minimum(np.searchsorted(known, ids), len(known) - 1)
         held = known[place] == ids if len(known) else np.zeros(len(ids), bool)
+        if len(known) and "revision" in stored.column_names:
+            held &= stored["revision"].to_numpy()[place] == table["revision"].to_numpy()
         lengths = [
             np.asarray(pc.list_value_length(table[name]))
             for name in ("source_tokens", "target_tokens")
@@ -136,7 +141,8 @@ def _sample(tables: Iterator[pa.Table], most: int) -> pa.Table:
         both = ("source_tokens", "target_tokens")
         short = [pc.less_equal(pc.list_value_length(table[name]), LONGEST) for name in both]
         usable = pc.and_(pc.and_(*short), pc.equal(table["status"], Status.OK.value))
-        table = table.select(["id", *both]).filter(usable)
+        key = [name for name in _KEY if name in table.column_names]
+        table = table.select([*key, *both]).filter(usable)
         kept.append(table.take(pa.array(np.arange(-seen % every, table.num_rows, every))))
         seen += table.num_rows
         while sum(part.num_rows for part in kept) > most:

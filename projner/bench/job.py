@@ -23,7 +23,8 @@ from projner.bench import measure
 from projner.bench.measure import Measured, Report
 from projner.corpus import index as corpora
 from projner.methods import Segment
-from projner.runs.run import Run
+from projner.runs.run import Run, Wanted
+from projner.storage import Place
 
 RAY, ALONE = "through Ray", "without Ray"
 CORPUS = Path(__file__).parents[1] / "demo" / "corpus"
@@ -37,7 +38,7 @@ SAMPLE_SECONDS = 0.2
 class Done:
     """A finished job: its run's folder, seconds, seconds by step, and peak memory in bytes."""
 
-    run: Path
+    run: Place
     seconds: float
     peak: int = 0
     steps: dict[str, float] = field(default_factory=dict)
@@ -130,7 +131,7 @@ def _blocks(name: str) -> list[str]:
     return (CORPUS / name).read_text(encoding="utf-8").strip("\n").split("\n\n")
 
 
-def _same(one: Path, other: Path) -> bool:
+def _same(one: Place, other: Place) -> bool:
     """Whether two runs gave the same labels to the same rows."""
     tables = []
     for run in (Run(one), Run(other)):
@@ -202,7 +203,8 @@ def _project(
         for step, spent in seconds.items():
             steps[step] += spent
     began = time.perf_counter()
-    run.publish(index.ids, index.origins(), None, segment.signature)
+    wanted = Wanted(index.ids, index.revisions)
+    run.publish(wanted, index.origins(), signature=segment.signature)
     steps["publish"] = time.perf_counter() - began
     return run, dict(steps)
 

@@ -25,6 +25,7 @@ from projner.corpus.reader import DOCUMENT, LINE, Feed, Position, Reader, Side
 from projner.corpus.rows import Given
 from projner.corpus.text import Text
 from projner.errors import JobError
+from projner.record import Status
 
 CHUNK_ROWS = 1024
 """Rows in a chunk, at most. Few, so that a small corpus is work for many; see `packed`."""
@@ -62,6 +63,8 @@ class Index:
 
     ids: Ints
     """(n,) int64, unique."""
+    revisions: Ints
+    """(n,) int64: see the record's column."""
     chunks: tuple[Chunk, ...]
     columns: tuple[str, ...]
     """The record columns that `read` gives."""
@@ -103,8 +106,13 @@ def index(corpus: config.Corpus, chunk_rows: int = CHUNK_ROWS) -> Index:
     rejected = 0
     for stretch, given, wrong in _stretches(corpus, chunk_rows):
         stretches.append(stretch)
+        bad = np.fromiter(wrong, np.int64, len(wrong))
         for parts, salt in zip(digests, salts, strict=True):
-            parts.append(row_ids.digests(given.columns, salt))
+            found = row_ids.digests(given.columns, salt)
+            # What is wrong with a row is taken out of it, and so is not in its digest.
+            if len(bad):
+                found[bad] = row_ids.salted(found[bad], Status.INVALID.value)
+            parts.append(found)
         if "id" in given.columns:
             own.append(_own_ids(given, wrong, digests[0][-1]))
         if given.documents is not None:
@@ -122,12 +130,14 @@ def index(corpus: config.Corpus, chunk_rows: int = CHUNK_ROWS) -> Index:
             first = chunks[-1].first + chunks[-1].rows if chunks else 0
             chunks.append(Chunk((stretch,), language, first, stretch.rows))
     ids = np.concatenate([part for parts in digests for part in parts])
+    revisions = np.zeros(len(ids), np.int64)
     if own:
-        ids = _unique(np.concatenate(own), chunks)
+        revisions, ids = ids, _unique(np.concatenate(own), chunks)
         if len(salts) > 1:
             ids = np.concatenate([row_ids.salted(ids, salt) for salt in salts])
     return Index(
         ids=row_ids.distinct(ids),
+        revisions=revisions,
         chunks=tuple(packed(chunks, chunk_rows)),
         columns=_record_columns(columns),
         partial=tuple(sorted(lacking)),
@@ -136,14 +146,18 @@ def index(corpus: config.Corpus, chunk_rows: int = CHUNK_ROWS) -> Index:
     )
 
 
-def read(corpus: config.Corpus, chunk: Chunk, ids: Ints) -> pa.Table:
-    """The rows of a chunk, with the `ids` (int64, one per row) that the index gave them.
+def read(corpus: config.Corpus, chunk: Chunk, ids: Ints, revisions: Ints | None = None) -> pa.Table:
+    """The rows of a chunk, with the `ids` and `revisions` (int64, one per row; by default 0) that the
+    index gave them.
 
     Has the columns of the record that are given or follow from what is given. Rows that the index
     let pass although something is wrong with them are `invalid`.
     """
     tables = [_read(stretch, corpus, chunk.target_lang) for stretch in chunk.stretches]
     table = pa.concat_tables(tables).combine_chunks()
+    if revisions is None:
+        revisions = np.zeros(len(ids), np.int64)
+    table = table.add_column(0, "revision", pa.array(revisions, pa.int64()))
     table = table.add_column(0, "id", pa.array(ids, pa.int64()))
     return table.cast(record.schema(table.column_names))
 
@@ -361,7 +375,16 @@ def _place(row: int, chunks: Sequence[Chunk]) -> str:
 
 
 def _record_columns(given: Sequence[str]) -> tuple[str, ...]:
-    always = {"id", "origin", "source_lang", "target_lang", "status", "status_detail", *given}
+    always = {
+        "id",
+        "revision",
+        "origin",
+        "source_lang",
+        "target_lang",
+        "status",
+        "status_detail",
+        *given,
+    }
     for side in rows.sides(given):
         always |= {f"{side}_text", f"{side}_tokens"}
     return tuple(name for name in record.COLUMNS if name in always)

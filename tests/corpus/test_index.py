@@ -29,6 +29,7 @@ def test_the_table_is_a_record(corpus: Build, read_all: ReadAll) -> None:
     (row,) = table.to_pylist()
     assert isinstance(row.pop("id"), int)
     assert row == {
+        "revision": 0,
         "origin": {"file": "t", "index": 0},
         "source_lang": "eng_Latn",
         "target_lang": "swh_Latn",
@@ -47,6 +48,7 @@ def test_columns_that_are_not_given_are_not_there(corpus: Build, read_all: ReadA
     table = read_all(corpus({"t": "habari\n"}, format="text", target="t"))
     assert table.column_names == [
         "id",
+        "revision",
         "origin",
         "source_lang",
         "target_lang",
