@@ -16,7 +16,7 @@ RUN pip install --no-cache-dir "$TORCH" --index-url "$TORCH_INDEX"
 WORKDIR /opt/projner
 COPY pyproject.toml README.md LICENSE ./
 COPY projner ./projner
-RUN pip install --no-cache-dir '.[models,hub,icu,langid,cluster]'
+RUN pip install --no-cache-dir '.[models,hub,icu,langid,cluster,s3,gcs]'
 COPY jobs ./jobs
 
 # Numbers, so that Kubernetes can tell that this is not root.

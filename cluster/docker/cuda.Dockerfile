@@ -18,7 +18,7 @@ RUN python -c 'import ctypes; ctypes.CDLL("libcublas.so.12")'
 WORKDIR /opt/projner
 COPY pyproject.toml README.md LICENSE ./
 COPY projner ./projner
-RUN pip install --no-cache-dir '.[models,hub,icu,langid,cluster]'
+RUN pip install --no-cache-dir '.[models,hub,icu,langid,cluster,s3,gcs]'
 COPY jobs ./jobs
 
 # Numbers, so that Kubernetes can tell that this is not root.
