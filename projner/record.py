@@ -61,6 +61,10 @@ COLUMNS: dict[str, pa.DataType] = {
     "source_probs": pa.list_(pa.list_(pa.float16())),
     "target_probs": pa.list_(pa.list_(pa.float16())),
     "links": pa.list_(LINK),
+    "marked_text": pa.string(),
+    "marked_tokens": pa.list_(pa.string()),
+    "marked_entities": pa.list_(ENTITY),
+    "marked_links": pa.list_(LINK),
     "target_labels": pa.list_(ENTITY),
     "candidates": pa.list_(CANDIDATE),
     "nmt_scores": pa.list_(pa.float32()),
@@ -76,9 +80,11 @@ COLUMNS: dict[str, pa.DataType] = {
 
 `id` and `revision` together say what a row was made from. The revision is 0 where the id, a hash, says
 it alone; a digest of what was given where the corpus brings ids of its own; and another number where
-an earlier run retried the row. `target_labels` are what a tagger sees on the target side.
-`nmt_scores` and `codec_scores` have one score per candidate. `abstained` are projected entities that
-were too doubtful for `target_entities`."""
+an earlier run retried the row. `marked_text` is the source side translated with markers around its
+entities, which have been taken out; `marked_links` are of its words with those of the target side, in
+the same language. `target_labels` are what a tagger sees on the target side. `nmt_scores` and
+`codec_scores` have one score per candidate. `abstained` are projected entities that were too doubtful
+for `target_entities`."""
 
 TRANSIENT: dict[str, pa.DataType] = {
     "surface_links": pa.list_(LINK),
@@ -97,6 +103,8 @@ class Status(str, Enum):
     """The corpus has a bad tag, link or byte here, and `corpus.on_error` is `status`."""
     TOO_LONG = "too_long"
     TRANSLATION_FAILED = "translation_failed"
+    MARKERS_LOST = "markers_lost"
+    """Marked translation: not every entity came back between its markers."""
     ALIGNMENT_FAILED = "alignment_failed"
     INFEASIBLE = "infeasible"
     """No choice of spans satisfies the limit."""

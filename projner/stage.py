@@ -76,6 +76,65 @@ class Stage(ABC):
         """Fill `outputs` (and perhaps `status`, `status_detail`) of every row of `table`."""
 
 
+class Renamed(Stage):
+    """A stage that works on other columns than its own, which it is shown under its own names."""
+
+    def __init__(self, stage: Stage, names: Mapping[str, str]) -> None:
+        """`names`: for a column that the stage knows, the one that takes its place, such as
+        `{"links": "marked_links"}`."""
+        self._stage = stage
+        self._names = dict(names)
+        self.name = stage.name  # type: ignore[misc]
+        self.version = stage.version  # type: ignore[misc]
+        self.room = stage.room  # type: ignore[misc]
+        self.learns = stage.learns  # type: ignore[misc]
+        self.inputs = tuple(names.get(name, name) for name in stage.inputs)
+        self.outputs = tuple(names.get(name, name) for name in stage.outputs)
+
+    def settings(self) -> dict[str, Any]:
+        return {**self._stage.settings(), "columns": self._names}
+
+    def resolved(self) -> Stage:
+        return self._with(self._stage.resolved())
+
+    def learn(self, tables: Iterator[pa.Table], folder: Path) -> None:
+        self._stage.learn(map(self._shown, tables), folder)
+
+    def recall(self, folder: Path) -> Stage:
+        return self._with(self._stage.recall(folder))
+
+    def fetch(self) -> None:
+        self._stage.fetch()
+
+    def setup(self, cpus: float | None = None) -> None:
+        self._stage.setup(cpus)
+
+    def counters(self) -> Mapping[str, float]:
+        return self._stage.counters()
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        done = self._stage(self._shown(table))
+        made = {name: done[name] for name in done.column_names if name not in self._names}
+        made |= {
+            other: done[name] for name, other in self._names.items() if name in done.column_names
+        }
+        made |= {name: table[name] for name in self._names if name in table.column_names}
+        return pa.table({name: made[name] for name in dict.fromkeys([*table.column_names, *made])})
+
+    def _with(self, stage: Stage) -> Renamed:
+        other = Renamed(stage, self._names)
+        other.languages = self.languages
+        return other
+
+    def _shown(self, table: pa.Table) -> pa.Table:
+        """`table` with some columns under another's name."""
+        shown = {name: table[name] for name in table.column_names if name not in self._names}
+        for name, other in self._names.items():
+            if other in table.column_names:
+                shown[name] = table[other]
+        return pa.table(shown)
+
+
 def run(stage: Stage, table: pa.Table) -> pa.Table:
     """`table` with the stage's outputs filled in the rows that are `ok`, in a language of the stage's,
     and lack one of them (all of them where the stage has no outputs).

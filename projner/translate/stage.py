@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -121,19 +121,25 @@ class Translator(Stage):
 
     def __call__(self, table: pa.Table) -> pa.Table:
         started = time.perf_counter()
-        texts, given, wanted = (table[name].to_pylist() for name in self.inputs)
+        texts, given, wanted = (table[name].to_pylist() for name in self.inputs[:3])
         sources, targets = ([languages.find(code) for code in column] for column in (given, wanted))
-        rows = self._translate([text or "" for text in texts], sources, targets)
-        text_column, tokens_column = self.outputs
+        table, rows = self._rows(table, [text or "" for text in texts], sources, targets)
+        text_column, tokens_column, *_ = self.outputs
         table = record.with_column(table, text_column, [row.text for row in rows])
         table = record.with_column(table, tokens_column, [row.tokens for row in rows])
-        for status in (Status.EMPTY, Status.TOO_LONG, Status.TRANSLATION_FAILED):
-            chosen = np.array([row.status is status for row in rows], bool)
-            details = [row.detail or "" for row in rows if row.status is status]
-            table = stage.with_status(table, chosen, status, details)
         self._sentences += table.num_rows
         self._seconds += time.perf_counter() - started
-        return table
+        return with_refusals(table, rows)
+
+    def _rows(
+        self,
+        table: pa.Table,
+        texts: list[str],
+        sources: list[Language],
+        targets: list[Language],
+    ) -> tuple[pa.Table, list[Row]]:
+        """What becomes of each row, and the table with what else there is to say of it."""
+        return table, self._translate(texts, sources, targets)
 
     def _translate(
         self, texts: list[str], sources: list[Language], targets: list[Language]
@@ -203,6 +209,15 @@ class Row(NamedTuple):
     tokens: list[str] | None
     status: Status
     detail: str | None
+
+
+def with_refusals(table: pa.Table, rows: Sequence[Row]) -> pa.Table:
+    """`table` with the statuses of rows that are not `ok`."""
+    for status in {row.status for row in rows} - {Status.OK}:
+        chosen = np.array([row.status is status for row in rows], bool)
+        details = [row.detail or "" for row in rows if row.status is status]
+        table = stage.with_status(table, chosen, status, details)
+    return table
 
 
 def _joined(parts: list[Translation], language: Language) -> Row:
