@@ -296,9 +296,12 @@ class Label(Section):
 class Project(Section):
     """How labels reach the target side."""
 
-    method: Literal["match", "heuristic", "span"] = "match"
+    method: Literal["match", "heuristic", "span", "marked", "back_translation"] = "match"
     """match: the spans of best total score. heuristic: runs of linked words (García-Ferrero et al.
-    2022). span: from an entity's first linked word to its last."""
+    2022). span: from an entity's first linked word to its last. marked: the source side is translated
+    with markers around its entities, and becomes the target side (EasyProject, LabelPigeon).
+    back_translation: it is translated so, aligned with the target side in the same language, and the
+    labels go on along these links (Politov et al. 2025)."""
     score: Literal["evidence", "align", "align_gap"] = "evidence"
     """match: how well a span projects an entity; see `projner.project.scores`."""
     surface: float | None = Field(0.65, gt=0, le=1)
@@ -319,6 +322,12 @@ class Project(Section):
     """heuristic: words between two runs that become one."""
     ratio: float = Field(0.8, ge=0)
     """heuristic: a run has more than this share of the entity's number of words."""
+    markers: Literal["brackets", "xml"] = "brackets"
+    """marked, back_translation: what stands around an entity in the text that is translated, `[ Ada ]`
+    or `<a>Ada</a>`."""
+    through: Literal["match", "heuristic", "span"] = "match"
+    """back_translation: the method that takes labels from the back-translation to the target side, with
+    its settings here."""
     languages: dict[LanguageCode, Project] = {}
     """What differs for rows of a target language, such as `{hau_Latn: {score: align}}`."""
 
@@ -399,6 +408,9 @@ class Job(Section):
     corpus: Corpus
     filter: Filter | None = None
     translate: Translate | None = None
+    translate_marked: Translate | None = None
+    """The model that translates with markers around entities, such as one that was tuned to keep them;
+    by default `translate`."""
     label: Label | None = None
     label_target: Label | None = None
     """The tagger of the target side, where a projection method looks at one; by default `label`."""

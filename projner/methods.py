@@ -16,9 +16,10 @@ from projner import config, record, stage, tags
 from projner.align.fuse import FusedAligner
 from projner.align.surface import SurfaceAligner
 from projner.errors import JobError
+from projner.project.marked import Marked
 from projner.project.stages import Heuristic, Match
 from projner.record import Status
-from projner.stage import Stage
+from projner.stage import Renamed, Stage
 
 NAMED: dict[str, config.Project] = {
     "default": config.Project(),
@@ -70,6 +71,12 @@ def chain(
         raise JobError(
             "corpus.target_lang names several languages, but the corpus has a target side, which is in "
             "one; name that one"
+        )
+    methods = {job.project.of(code).method for code in job.corpus.target_lang}
+    if "marked" in methods and "target_tokens" in given:
+        raise JobError(
+            "method marked makes a target side, but the corpus has one; label that by another method, or "
+            "leave it out of the corpus"
         )
     whole = set(given) - set(partial)
     *modelled, projection = _projection(job, job.project)
@@ -126,10 +133,7 @@ def preparation(job: config.Job, given: Collection[str]) -> list[Stage]:
         from projner.label.stage import Labeller
 
         steps.append(Labeller(job.label, "source"))
-    aligners = [_aligner(section) for section in job.align]
-    if len(aligners) > 1:
-        aligners = [FusedAligner(aligners)]
-    return steps + aligners
+    return steps + _aligners(job)
 
 
 def projection_stages(project: config.Project, job: config.Job | None = None) -> list[Stage]:
@@ -137,10 +141,46 @@ def projection_stages(project: config.Project, job: config.Job | None = None) ->
 
     Raises JobError naming the section of the job that a method needs and nobody gave.
     """
+    if project.method in ("marked", "back_translation"):
+        return _marked(project, job)
     if project.method != "match":
         return [Heuristic(project)]
     beside = [] if project.surface is None else [SurfaceAligner(project.surface, beside=True)]
     return [*beside, Match(project)]
+
+
+def _marked(project: config.Project, job: config.Job | None) -> list[Stage]:
+    """The stages of the methods that translate with markers."""
+    section = None if job is None else job.translate_marked or job.translate
+    if job is None or section is None:
+        raise JobError(
+            f"method {project.method} translates with markers around entities; name a model under "
+            "`translate_marked` or `translate` of a job"
+        )
+    from projner.translate.marked import MarkedTranslator
+
+    languages = job.corpus.target_lang
+    translator = MarkedTranslator(section, project.markers, languages=languages)
+    if project.method == "marked":
+        return [translator, Marked()]
+    if not job.align:
+        raise JobError(
+            "method back_translation aligns the translation with the target side; name an aligner under "
+            "`align` of a job"
+        )
+    through = project.model_copy(update={"method": project.through})
+    steps = [*_aligners(job), *projection_stages(through, job)]
+    return [translator, *(Renamed(step, _FROM_MARKED) for step in steps)]
+
+
+_FROM_MARKED = {
+    "source_text": "marked_text",
+    "source_tokens": "marked_tokens",
+    "source_entities": "marked_entities",
+    "source_lang": "target_lang",
+    "links": "marked_links",
+}
+"""The marked translation as a source side of its own, in the language of the target side."""
 
 
 def apply(stages: Iterable[Stage], table: pa.Table) -> pa.Table:
@@ -227,7 +267,8 @@ def named(name: str) -> config.Project:
 
 
 def _projection(job: config.Job, project: config.Project) -> list[list[Stage]]:
-    """The stages of a job's projection in groups: one that ends with each model, and the rest.
+    """The stages of a job's projection in groups: one that ends with each model or with each stage
+    that learns, and the rest.
 
     What several of the job's languages have in common is there once.
     """
@@ -240,7 +281,7 @@ def _projection(job: config.Job, project: config.Project) -> list[list[Stage]]:
         steps = projection_stages(project.of(codes[0]), job)
         if len(languages_of) > 1:
             steps = [_in_languages(step, codes) for step in steps]
-        ends = [number + 1 for number, step in enumerate(steps) if step.room]
+        ends = [number + 1 for number, step in enumerate(steps) if step.room or step.learns]
         _join(modelled, [steps[a:b] for a, b in zip([0, *ends], ends, strict=False)])
         rest = [[step] for step in last]
         _join(rest, [[step] for step in steps[max([0, *ends]) :]])
@@ -296,6 +337,12 @@ def _settings(step: Stage) -> dict[str, Any]:
 
 def _signed(stage_name: str, settings: dict[str, Any]) -> str:
     return f"{stage_name}:" + ",".join(f"{key}={value}" for key, value in settings.items())
+
+
+def _aligners(job: config.Job) -> list[Stage]:
+    """What fills `links` with what the job's aligners find; nothing if it names none."""
+    aligners = [_aligner(section) for section in job.align]
+    return [FusedAligner(aligners)] if len(aligners) > 1 else aligners
 
 
 def _aligner(section: Any) -> Stage:

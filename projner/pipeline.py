@@ -249,7 +249,7 @@ def _chunk_rows(job: config.Job) -> int:
 
 def _devices(job: config.Job) -> set[str]:
     """The devices that the job's models are asked to run on; empty where it has no model."""
-    sections = [job.translate, job.label, job.label_target, *job.align]
+    sections = [job.translate, job.translate_marked, job.label, job.label_target, *job.align]
     return {str(section.device) for section in sections if section and hasattr(section, "device")}
 
 
@@ -274,6 +274,7 @@ def _without_gpus(job: config.Job) -> config.Job:
     return job.model_copy(
         update={
             "translate": settled(job.translate, pools.translate),
+            "translate_marked": settled(job.translate_marked, pools.translate),
             "label": settled(job.label, pools.label),
             "label_target": settled(job.label_target, pools.label),
             "align": tuple(settled(each, pools.align) for each in job.align),

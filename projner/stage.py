@@ -119,7 +119,8 @@ class Renamed(Stage):
             other: done[name] for name, other in self._names.items() if name in done.column_names
         }
         made |= {name: table[name] for name in self._names if name in table.column_names}
-        return pa.table({name: made[name] for name in dict.fromkeys([*table.column_names, *made])})
+        order = dict.fromkeys([*table.column_names, *made])
+        return pa.table({name: made[name] for name in order}, metadata=table.schema.metadata)
 
     def _with(self, stage: Stage) -> Renamed:
         other = Renamed(stage, self._names)
@@ -132,7 +133,7 @@ class Renamed(Stage):
         for name, other in self._names.items():
             if other in table.column_names:
                 shown[name] = table[other]
-        return pa.table(shown)
+        return pa.table(shown, metadata=table.schema.metadata)
 
 
 def run(stage: Stage, table: pa.Table) -> pa.Table:

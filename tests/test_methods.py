@@ -66,6 +66,84 @@ def test_what_runs_follows_from_what_is_given(
     assert segments[-1].signature.startswith(segments[0].signature)
 
 
+MODEL = {"model": "m", "device": "cpu", "dtype": "float32"}
+LABELLED = ("source_text", "source_tokens", "source_entities")
+MARKED = {"method": "marked"}
+BACK = {"method": "back_translation"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "given", "expected"),
+    [
+        # Neither another translation nor links: nobody reads them.
+        ({"project": MARKED, "align": SURFACE}, LABELLED, [["marked"], ["marked"]]),
+        (
+            {"project": BACK, "align": SURFACE},
+            (*BARE, "target_text"),
+            [["marked"], ["surface", "surface", "match"]],
+        ),
+        # The plain translation gets the labels of the marked one.
+        (
+            {"project": BACK, "align": SURFACE},
+            LABELLED,
+            [["translate"], ["marked"], ["surface", "surface", "match"]],
+        ),
+        (
+            {"project": BACK | {"through": "heuristic"}, "align": {"engine": "eflomal"}},
+            (*GIVEN, "target_text"),
+            [["marked"], ["eflomal"], ["heuristic"]],
+        ),
+    ],
+)
+def test_methods_with_markers(
+    sections: dict[str, Any], given: Collection[str], expected: list[list[str]]
+) -> None:
+    pytest.importorskip("ctranslate2")
+    segments = methods.chain(job(translate=MODEL, **sections), {*given, "source_text"})
+    assert names(segments) == expected
+    assert segments[-1].name == "project"
+    xml = sections | {"project": sections["project"] | {"markers": "xml"}}
+    other = methods.chain(job(translate=MODEL, **xml), {*given, "source_text"})
+    anew = [a.fingerprint != b.fingerprint for a, b in zip(segments, other, strict=True)]
+    assert anew == [stages != ["translate"] for stages in expected]
+
+
+def test_the_model_that_keeps_markers() -> None:
+    pytest.importorskip("ctranslate2")
+    own, usual = (
+        methods.chain(job(project=MARKED, **sections), LABELLED)[0].fingerprint
+        for sections in (
+            {"translate": {**MODEL, "beam_size": 1}, "translate_marked": MODEL},
+            {"translate": MODEL},
+        )
+    )
+    assert own == usual
+
+
+@pytest.mark.parametrize(
+    ("sections", "given", "message"),
+    [
+        ({"project": MARKED}, LABELLED, "method marked translates with markers .* `translate_mark"),
+        ({"project": BACK}, BARE, "method back_translation translates with markers around entit"),
+        (
+            {"project": BACK, "translate": MODEL},
+            (*BARE, "source_text"),
+            "method back_translation aligns .*; name an aligner under `align` of a job",
+        ),
+        (
+            {"project": MARKED, "translate": MODEL},
+            (*LABELLED, "target_tokens"),
+            "method marked makes a target side, but the corpus has one",
+        ),
+    ],
+)
+def test_what_methods_with_markers_need(
+    sections: dict[str, Any], given: Collection[str], message: str
+) -> None:
+    with pytest.raises(JobError, match=message):
+        methods.chain(job(**sections), given)
+
+
 class Learns(Stage):
     """Makes links once it has seen the corpus."""
 

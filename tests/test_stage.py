@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projner import record, stage
-from projner.stage import Stage
+from projner.stage import Renamed, Stage
 
 
 class Upper(Stage):
@@ -96,3 +98,58 @@ def test_a_stage_may_be_for_some_languages() -> None:
     upper.languages = ("swh_Latn", "yor_Latn")
     assert stage.run(upper, table)["target_text"].to_pylist() == ["A", None, None, None]
     assert upper.seen == [["a"]]
+
+
+class Learnt(Upper):
+    """Writes what it has learnt, too."""
+
+    name = "learnt"
+    version = 3
+    learns = True
+    room = "align"
+
+    def __init__(self, known: str = "") -> None:
+        super().__init__()
+        self.known = known
+
+    def learn(self, tables: Iterator[pa.Table], folder: Path) -> None:
+        texts = [text for table in tables for text in table["source_text"].to_pylist()]
+        (folder / "known").write_text("+".join(texts))
+
+    def recall(self, folder: Path) -> Stage:
+        return Learnt((folder / "known").read_text())
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        made = [f"{text.upper()} {self.known}" for text in table["source_text"].to_pylist()]
+        return record.with_column(table, "target_text", made)
+
+
+NAMES = {"source_text": "target_text", "target_text": "marked_text"}
+
+
+def test_a_stage_may_be_shown_other_columns_as_its_own() -> None:
+    renamed = Renamed(Upper(), NAMES)
+    assert (renamed.inputs, renamed.outputs) == (("target_text",), ("marked_text",))
+    table = rows(["a", "b", "c"], ["ok", "empty", "ok"], ["x", "y", "bad"])
+    table = table.replace_schema_metadata({"kept": "yes"})
+    made = stage.run(renamed, table)
+    assert made.select(["source_text", "target_text"]).equals(
+        table.select(["source_text", "target_text"])
+    )
+    assert made["marked_text"].to_pylist() == ["X", None, None]
+    assert made["status"].to_pylist() == ["ok", "empty", "error"]
+    assert made.schema.metadata == {b"kept": b"yes"}
+    assert renamed.settings() == {"columns": NAMES}
+
+
+def test_a_stage_that_is_shown_other_columns_learns_from_them(tmp_path: Path) -> None:
+    renamed = Renamed(Learnt(), NAMES)
+    inherited = renamed.name, renamed.version, renamed.learns, renamed.room
+    assert inherited == ("learnt", 3, True, "align")
+    renamed.languages = ("swh_Latn",)
+    renamed.learn(iter([rows(["a"], ["ok"], ["x"]), rows(["b"], ["ok"], ["y"])]), tmp_path)
+    recalled = renamed.recall(tmp_path)
+    assert recalled.languages == ("swh_Latn",)
+    made = recalled(rows(["a"], ["ok"], ["x"]))
+    assert made["marked_text"].to_pylist() == ["X x+y"]
+    assert made["target_text"].to_pylist() == ["x"]
