@@ -46,6 +46,19 @@ def _parser() -> argparse.ArgumentParser:
     project = _command(commands, "project", _project, "run a job file: labels onto the target side")
     _job_arguments(project)
 
+    refresh = _command(
+        commands,
+        "refresh",
+        _refresh,
+        "run a job file again, and say what is new since the last time",
+    )
+    _job_arguments(refresh)
+    refresh.add_argument(
+        "--gc", type=_count, metavar="N", help="then keep the newest N snapshots of every run"
+    )
+    refresh.add_argument("--json", action="store_true", help="print JSON instead of text")
+    _run_commands(commands)
+
     evaluate = _command(commands, "evaluate", _evaluate, "F1 of a file or a run against gold")
     evaluate.add_argument("--gold", required=True, metavar="FILE", help="CoNLL file with the truth")
     evaluate.add_argument(
@@ -79,6 +92,24 @@ def _command(commands: Any, name: str, run: object, summary: str) -> argparse.Ar
     command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     command.set_defaults(run=run)
     return command
+
+
+def _run_commands(commands: Any) -> None:
+    """Commands about the snapshots of runs that are there."""
+    where = "a run's folder, or a job's output with one final run"
+    snapshots = _command(commands, "snapshots", _snapshots, "the snapshots of a run, by status")
+    diff = _command(commands, "diff", _diff, "what came, went and changed between two snapshots")
+    gc = _command(commands, "gc", _gc, "remove what the newest snapshots of a run do not need")
+    for command in (snapshots, diff, gc):
+        command.add_argument("location", metavar="RUN", help=where)
+    gc.add_argument("--keep", type=_count, required=True, metavar="N", help="how many snapshots")
+    for name in ("before", "after"):
+        diff.add_argument(name, type=_count, metavar=name[0].upper(), help=f"snapshot {name}")
+    diff.add_argument(
+        "--examples", type=int, default=5, metavar="N", help="rows of each kind to show"
+    )
+    for command in (snapshots, diff, gc):
+        command.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
 def _bench_commands(commands: Any) -> None:
@@ -145,6 +176,13 @@ def _job_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("job", metavar="JOB.yaml")
     _set_argument(command)
     command.add_argument("--output", metavar="DIR", help="where runs go, instead of the job's own")
+    command.add_argument(
+        "--retry",
+        type=lambda text: tuple(filter(None, text.split(","))),
+        default=(),
+        metavar="STATUS,...",
+        help="compute rows with these statuses again, such as error,translation_failed",
+    )
 
 
 def _set_argument(command: argparse.ArgumentParser) -> None:
@@ -158,12 +196,72 @@ def _set_argument(command: argparse.ArgumentParser) -> None:
 
 
 def _project(options: argparse.Namespace) -> None:
-    from projner import config, pipeline
+    from projner import pipeline
     from projner.report import summary
 
-    overrides = [*options.set, *([f"output={options.output}"] if options.output else [])]
-    result = pipeline.project(config.load(options.job, overrides))
+    result = pipeline.project(_job(options), options.retry)
     print(summary.of_result(result))
+
+
+def _job(options: argparse.Namespace) -> Any:
+    from projner import config
+
+    overrides = [*options.set, *([f"output={options.output}"] if options.output else [])]
+    return config.load(options.job, overrides)
+
+
+def _refresh(options: argparse.Namespace) -> None:
+    from projner import pipeline
+    from projner.report import summary
+    from projner.runs import history
+
+    job = _job(options)
+    result = pipeline.project(job, options.retry)
+    difference = None
+    if result.before is not None:
+        difference = history.diff(result.run, result.before, result.snapshot, examples=0)
+    collected = history.collect(job.output, options.gc) if options.gc else []
+    if options.json:
+        print(json.dumps(summary.refresh_as_json(result, difference, collected)))
+    else:
+        print(summary.of_refresh(result, difference, collected))
+
+
+def _snapshots(options: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from projner.report import summary
+    from projner.runs import run as runs
+
+    run = runs.find(options.location)
+    found = [run.snapshot(number) for number in run.snapshots()]
+    as_json = [{**asdict(each), "shards": len(each.shards)} for each in found]
+    print(json.dumps(as_json) if options.json else summary.of_snapshots(found))
+
+
+def _diff(options: argparse.Namespace) -> None:
+    from projner.report import summary
+    from projner.runs import history
+    from projner.runs import run as runs
+
+    run = runs.find(options.location)
+    pair = run.snapshot(options.before), run.snapshot(options.after)
+    difference = history.diff(run, *pair, examples=options.examples)
+    if options.json:
+        print(json.dumps(difference.as_json(), ensure_ascii=False))
+    else:
+        print(summary.of_difference(difference))
+
+
+def _gc(options: argparse.Namespace) -> None:
+    from projner.report import summary
+    from projner.runs import history
+
+    collected = history.collect(options.location, options.keep)
+    if options.json:
+        print(json.dumps([each.as_json() for each in collected]))
+    else:
+        print(summary.of_collected(collected))
 
 
 def _evaluate(options: argparse.Namespace) -> None:

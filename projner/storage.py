@@ -71,6 +71,10 @@ class Place(ABC):
         """Take the file away, if it is there."""
 
     @abstractmethod
+    def remove_folder(self) -> None:
+        """Take the folder away with everything in it, if it is there."""
+
+    @abstractmethod
     def make(self) -> None:
         """Have the folder here where folders must be made. Raises OSError."""
 
@@ -197,6 +201,9 @@ class Local(Place):
     def remove(self) -> None:
         Path(self.url).unlink(missing_ok=True)
 
+    def remove_folder(self) -> None:
+        shutil.rmtree(self.url, ignore_errors=True)
+
     def make(self) -> None:
         Path(self.url).mkdir(parents=True, exist_ok=True)
 
@@ -208,7 +215,11 @@ class Local(Place):
         }
 
     def lost(self) -> list[Place]:
-        return [self / entry.name for entry in self._entries() if entry.name.startswith(".")]
+        return [
+            self / entry.name
+            for entry in self._entries()
+            if entry.is_file() and entry.name.startswith(".")
+        ]
 
     def folders(self) -> list[str]:
         return [entry.name for entry in self._entries() if entry.is_dir()]
@@ -276,6 +287,11 @@ class Remote(Place):
         with suppress(FileNotFoundError):
             store.rm_file(path)
 
+    def remove_folder(self) -> None:
+        store, path = self._reached
+        with suppress(FileNotFoundError):
+            store.rm(path, recursive=True)
+
     def make(self) -> None:
         pass
 
@@ -287,7 +303,11 @@ class Remote(Place):
         }
 
     def lost(self) -> list[Place]:
-        return [self / name for name, _ in self._entries() if name.startswith(".")]
+        return [
+            self / name
+            for name, item in self._entries()
+            if item["type"] == "file" and name.startswith(".")
+        ]
 
     def folders(self) -> list[str]:
         return [name for name, item in self._entries() if item["type"] == "directory"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from projner.report.table import table
 
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from projner.evaluate.compare import Outcome
     from projner.evaluate.f1 import Evaluation
     from projner.pipeline import Result
+    from projner.runs.history import Collected, Difference
+    from projner.runs.run import Snapshot
 
 
 def of_result(result: Result) -> str:
@@ -29,6 +32,96 @@ def of_result(result: Result) -> str:
         f"signature {snapshot.signature}",
     ]
     return "\n".join(lines)
+
+
+def of_refresh(
+    result: Result, difference: Difference | None, collected: Sequence[Collected] = ()
+) -> str:
+    """What a refresh found new, and what it took."""
+    snapshot = result.snapshot
+    if difference is None:
+        what = f"first snapshot: {snapshot.rows:,} rows"
+    elif difference.before == difference.after:
+        what = f"nothing has changed: snapshot {snapshot.number} stays, {snapshot.rows:,} rows"
+    else:
+        what = f"snapshot {snapshot.number}: {snapshot.rows:,} rows; {_counted(difference)}"
+    counts = ", ".join(f"{status} {rows:,}" for status, rows in _by_count(snapshot.statuses))
+    lines = [
+        f"{what}; {result.computed:,} computed now in {sum(result.seconds.values()):.1f} s",
+        f"statuses  {counts}",
+        f"run       {result.run.folder}",
+    ]
+    return "\n".join([*lines, *([of_collected(collected)] if collected else [])])
+
+
+def refresh_as_json(
+    result: Result, difference: Difference | None, collected: Sequence[Collected] = ()
+) -> dict[str, Any]:
+    """The same as JSON values."""
+    snapshot = result.snapshot
+    kinds = ("added", "removed", "changed", "same")
+    first = {"added": snapshot.rows, "removed": 0, "changed": 0, "same": 0}
+    return {
+        "run": str(result.run.folder),
+        "snapshot": snapshot.number,
+        "published": result.before is None or result.before.number != snapshot.number,
+        "rows": snapshot.rows,
+        "computed": result.computed,
+        **({kind: getattr(difference, kind) for kind in kinds} if difference else first),
+        "statuses": snapshot.statuses,
+        "seconds": result.seconds,
+        "collected": [each.as_json() for each in collected],
+    }
+
+
+def of_snapshots(snapshots: Sequence[Snapshot]) -> str:
+    """A line for each snapshot: when, rows by status, entities, and the snapshot it was made from."""
+    statuses = list(dict.fromkeys(name for each in snapshots for name in each.statuses))
+    header = ("snapshot", "created", "rows", *statuses, "entities", "shards", "made from")
+    rows = [
+        (
+            str(each.number),
+            each.created[:19],
+            each.rows,
+            *(each.statuses.get(name, 0) for name in statuses),
+            sum(each.entities.values()),
+            len(each.shards),
+            f"{each.parent}@{each.parent_snapshot}" if each.parent else "corpus",
+        )
+        for each in snapshots
+    ]
+    return table(header, rows) if rows else "no snapshots yet"
+
+
+def of_difference(difference: Difference) -> str:
+    """Counts of rows that came, went and changed, and some of each."""
+    lines = [f"snapshot {difference.before} to {difference.after}: {_counted(difference)}"]
+    for kind, rows in difference.examples.items():
+        for row in rows:
+            place = f"{row['file']}:{row['position']}"
+            lines.append(f"  {kind}  {place}  {row['status']}  {row['text'] or ''}")
+            for column, (old, new) in row.get("was", {}).items():
+                lines.append(f"    {column}: {_brief(old)} -> {_brief(new)}")
+    return "\n".join(lines)
+
+
+def of_collected(collected: Sequence[Collected]) -> str:
+    """What was taken away, run by run."""
+    return "\n".join(
+        f"{each.run}: removed {len(each.snapshots):,} snapshots, {each.shards:,} shards "
+        f"({each.bytes / 1e6:.1f} MB), {each.others:,} other files"
+        for each in collected
+    )
+
+
+def _counted(difference: Difference) -> str:
+    kinds = ("added", "removed", "changed", "same")
+    return ", ".join(f"{getattr(difference, kind):,} {kind}" for kind in kinds)
+
+
+def _brief(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 70 else text[:69] + "…"
 
 
 def _by_count(counts: dict[str, int]) -> list[tuple[str, int]]:

@@ -236,7 +236,7 @@ class Run:
             fingerprint=self.fingerprint,
             parent=parent[0] if parent else None,
             parent_snapshot=parent[1] if parent else None,
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            created=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
             signature=signature,
             rows=len(wanted),
             statuses=dict(sorted(statuses.items())),
@@ -338,11 +338,23 @@ class Run:
         for name, held in zip(snapshot.shards, np.split(by_shard, ends[:-1]), strict=True):
             yield name, ids[held if rows is None else held[rows[held]]]
 
-    def read(self, snapshot: Snapshot, columns: Sequence[str] | None = None) -> pa.Table:
-        """A whole snapshot in corpus order, in memory."""
-        parts = [self.read_shard(name, ids, columns) for name, ids in self.shards(snapshot)]
+    def read(
+        self,
+        snapshot: Snapshot,
+        columns: Sequence[str] | None = None,
+        ids: Ints | None = None,
+    ) -> pa.Table:
+        """A whole snapshot in corpus order, in memory; or the rows that `ids` name, in their order."""
+        wanted = self.ids(snapshot) if ids is None else ids
+        rows = None if ids is None else np.isin(self.ids(snapshot), ids)
+        parts = [
+            self.read_shard(name, held, columns)
+            for name, held in self.shards(snapshot, rows)
+            if len(held)
+        ]
+        if not parts:
+            return self.read_shard(snapshot.shards[0], wanted, columns)
         table = pa.concat_tables(parts)
-        wanted = self.ids(snapshot)
         order = np.argsort(table["id"].to_numpy(), kind="stable")
         return table.take(pa.array(order[np.argsort(np.argsort(wanted, kind="stable"))]))
 
