@@ -73,14 +73,30 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
     compare = _command(commands, "compare", _compare, "several methods on the same corpora")
-    compare.add_argument("jobs", nargs="+", metavar="JOB.yaml")
+    compare.add_argument("jobs", nargs="*", metavar="JOB.yaml")
+    compare.add_argument(
+        "--suite", metavar="NAME", help="masakhaner2, xtreme or conll, beside published figures"
+    )
+    compare.add_argument("--langs", metavar="LANG,...", help="of the suite; all by default")
+    compare.add_argument(
+        "--data", metavar="DIR", help="where the suite's files are; else they come from the hub"
+    )
+    compare.add_argument("--split", default="test", help="of the suite; `dev` to --choose by")
     compare.add_argument("--methods", metavar="NAME,...", help="which methods; all by default")
     _set_argument(compare)
     compare.add_argument("--output", required=True, metavar="DIR", help="where runs go")
     compare.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    compare.add_argument(
+        "--choose",
+        metavar="FILE",
+        help="write the job file with the best method for each language; several jobs: a folder",
+    )
 
     demo = _command(commands, "demo", _demo, "the whole chain with toy models, on a small corpus")
     demo.add_argument("--output", default="demo-output", metavar="DIR", help="where runs go")
+    demo.add_argument(
+        "--compare", action="store_true", help="every projection method on the corpus, in one table"
+    )
 
     bench = commands.add_parser("bench", help="speed beside other ways to do the same")
     _bench_commands(bench.add_subparsers(required=True, metavar="WHAT", dest="what"))
@@ -277,28 +293,41 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from pathlib import Path
+    from projner.config import JobFile
+    from projner.evaluate import choose, compare, suites
+    from projner.report import comparison, suite
 
-    from projner import config, methods
-    from projner.evaluate import compare
-    from projner.report import summary
-
-    names = options.methods.split(",") if options.methods else list(methods.NAMED)
-    chosen = {name: methods.named(name) for name in names}
-    jobs = {Path(path).stem: config.load(path, options.set) for path in options.jobs}
-    if len(jobs) < len(options.jobs):
-        raise JobError("two job files have the same name, and so their runs would; rename one")
-    outcomes = compare.compare(jobs, chosen, options.output)
-    if options.json:
-        print(json.dumps([vars(outcome) for outcome in outcomes]))
+    if bool(options.suite) == bool(options.jobs):
+        raise JobError("give job files, or --suite NAME")
+    if options.suite:
+        wanted = _names(options.langs), options.data, options.split, options.set
+        files = suites.job_files(options.suite, options.output, *wanted)
     else:
-        print(summary.of_comparison(outcomes))
+        files = [JobFile.read(path, options.set) for path in options.jobs]
+    if options.choose:
+        choose.check(files)
+    found = compare.compare(files, options.output, _names(options.methods))
+    beside = suite.tables(options.suite, found) if options.suite else []
+    cited = suite.cited(options.suite) if options.suite else []
+    comparison.write(found, options.output, beside, cited)
+    if options.choose:
+        written = choose.write(choose.choose(found), files, options.output, options.choose)
+        print(f"projner: wrote {', '.join(written)}", file=sys.stderr)
+    text = comparison.as_text(found, beside, cited)
+    print(json.dumps(found.as_json()) if options.json else text)
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()] if text else []
 
 
 def _demo(options: argparse.Namespace) -> None:
-    from projner.demo import run
+    from projner.demo import compare, run
 
-    run.demo(options.output)
+    if options.compare:
+        compare.compare(options.output)
+    else:
+        run.demo(options.output)
 
 
 def _bench(options: argparse.Namespace) -> None:

@@ -6,12 +6,14 @@ one need not check it again.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import hashlib
 import json
 import os
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -367,10 +369,20 @@ class Project(Section):
 class Evaluate(Section):
     """Gold labels that figures are computed against."""
 
-    gold: str | None = None
-    """CoNLL file that labels the corpus's target side, sentence by sentence."""
+    gold: str | dict[LanguageCode, str] | None = None
+    """CoNLL file that labels the corpus's target side, sentence by sentence; with several target
+    languages, the file of each that has one."""
     ignore: Paths = ()
     """Classes that do not count."""
+
+
+class Compare(Section):
+    """What `projner compare` compares on this corpus."""
+
+    methods: dict[str, dict[str, Any] | None] = {}
+    """By name, the keys of this file that are other than they stand here, such as
+    `{project: {score: align}, align: {method: itermax}}`; nothing for a method that has that name
+    already. All such methods by default."""
 
 
 class Pool(Section):
@@ -417,6 +429,7 @@ class Job(Section):
     align: tuple[Align, ...] = ()
     project: Project = Project()
     evaluate: Evaluate = Evaluate()
+    compare: Compare = Compare()
     output: str | None = None
     resources: Resources = Resources()
 
@@ -433,6 +446,61 @@ def load(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Job:
 
     Raises JobError naming file, line and mend.
     """
+    return JobFile.read(path, overrides).job
+
+
+@dataclass(frozen=True)
+class JobFile:
+    """A job file as it was written, and the job that it describes."""
+
+    path: str
+    data: dict[str, Any]
+    """Its sections, with `overrides` applied."""
+    overrides: tuple[str, ...]
+    job: Job
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> JobFile:
+        """Raises JobError as `load` does."""
+        data, text = _read(path)
+        overrides = tuple(overrides)
+        overridden = {_apply(override, data) for override in overrides}
+        job = build(data, lambda location: _where(str(path), text, location, overridden))
+        return cls(str(path), data, overrides, job)
+
+    def changed(self, changes: Mapping[str, Any], name: str, whole: Iterable[str] = ()) -> Job:
+        """The job with some keys other than they stand in the file; overrides still win.
+
+        Sections named in `whole` take the place of the file's. Raises JobError that says where,
+        under `name`.
+        """
+        return build(self.changed_data(changes, whole), lambda place: name)
+
+    def changed_data(self, changes: Mapping[str, Any], whole: Iterable[str] = ()) -> dict[str, Any]:
+        """What `changed` builds the job from."""
+        kept = {name: section for name, section in self.data.items() if name not in set(whole)}
+        data = merged(kept, changes)
+        for override in self.overrides:
+            _apply(override, data)
+        return data
+
+
+def merged(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`data` with the keys of `changes`, section by section; a section with another `engine` is
+    replaced, because no key of the old one has a meaning for it."""
+    result = copy.deepcopy(dict(data))
+    for key, value in changes.items():
+        before = result.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            same = value.get("engine", before.get("engine")) == before.get("engine")
+            result[key] = merged(before if same else {}, value)
+        else:
+            result[key] = copy.deepcopy(value)
+    return result
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
+    """A job file's sections and text."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
@@ -447,10 +515,7 @@ def load(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Job:
         raise JobError(f"{path}{_mark(error)}: not valid YAML: {_problem(error)}") from None
     if not isinstance(data, dict):
         raise JobError(f"{path}: a job file holds sections such as `corpus:` and `project:`")
-    overridden = set()
-    for override in overrides:
-        overridden.add(_apply(override, data))
-    return build(data, lambda location: _where(str(path), text, location, overridden))
+    return data, text
 
 
 def build(data: Mapping[str, Any], where: Any = None) -> Job:

@@ -52,7 +52,7 @@ def chain(
     job: config.Job,
     given: Collection[str],
     partial: Collection[str] = (),
-    beside: Iterable[config.Project] = (),
+    beside: Iterable[config.Job] = (),
 ) -> list[Segment]:
     """The segments of a job on a corpus that gives the columns `given`, some of them only `partial`ly.
 
@@ -61,8 +61,9 @@ def chain(
     stage of the projection method that holds a model ends one, so that other methods share what it
     makes; the last is projection, without models, so that trying another method repeats nothing.
 
-    What the projection methods `beside` the job's read is prepared as well: jobs that differ in
-    their method alone, each with the others beside it, share all that is prepared.
+    Jobs `beside` it are others on the same corpus. What their methods read is prepared as well, and
+    where their preparation parts ways with this job's, a segment begins: so jobs that all have the
+    others beside them share whatever they have in common.
 
     Raises JobError when a column is neither given nor made, and when a target side is given for
     several languages.
@@ -79,14 +80,16 @@ def chain(
             "leave it out of the corpus"
         )
     whole = set(given) - set(partial)
+    beside = list(beside)
     *modelled, projection = _projection(job, job.project)
-    read = {column for group in [*modelled, projection] for step in group for column in step.inputs}
-    for project in beside:
-        for group in _projection(job, project):
-            read.update(column for step in group for column in step.inputs)
+    read = _inputs([*modelled, projection])
+    for other in beside:
+        read |= _inputs(_projection(other, other.project))
+    own = _read(preparation(job, given), read, whole)
+    partings = {_common(own, _read(preparation(other, given), read, whole)) for other in beside}
     groups: list[list[Stage]] = [[]]
-    for step in _read(preparation(job, given), read, whole):
-        if step.learns and groups[-1]:
+    for number, step in enumerate(own):
+        if (step.learns or number in partings) and groups[-1]:
             groups.append([])
         groups[-1].append(step)
     groups = [*filter(None, groups), *modelled, projection]
@@ -110,6 +113,21 @@ def chain(
         signature = "|".join([before, *(_signed(*each) for each in described)])
         segments.append(Segment(name, steps, settings, signature))
     return segments
+
+
+def _inputs(groups: Iterable[Iterable[Stage]]) -> set[str]:
+    return {column for group in groups for step in group for column in step.inputs}
+
+
+def _common(steps: Sequence[Stage], others: Sequence[Stage]) -> int:
+    """How many stages two chains have in common at their beginnings."""
+    pairs = enumerate(zip(steps, others, strict=False))
+    same = min(len(steps), len(others))
+    return next((n for n, pair in pairs if len({*map(_described, pair)}) > 1), same)
+
+
+def _described(step: Stage) -> str:
+    return config.fingerprint(f"{step.name}.{step.version}", step.settings())
 
 
 def preparation(job: config.Job, given: Collection[str]) -> list[Stage]:

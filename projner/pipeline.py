@@ -15,6 +15,7 @@ import re
 import tempfile
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -63,6 +64,20 @@ class Read:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One run of a finished job's chain."""
+
+    name: str
+    fingerprint: str
+    computed: int
+    """Rows that this call computed; 0 when they were there already."""
+    seconds: float
+    """What this call took."""
+    stages: dict[str, float]
+    """Seconds that each stage took for all rows there are, over all actors, whenever that was."""
+
+
+@dataclass(frozen=True)
 class Result:
     """What a finished job left: the last run of its chain, and how long everything took."""
 
@@ -72,10 +87,21 @@ class Result:
     """The run's newest snapshot before this call, which is `snapshot` where nothing changed."""
     computed: int
     """Rows that this call computed, over all runs; 0 when everything was there already."""
-    seconds: dict[str, float]
-    """What this call took for each run, by the name of its segment."""
-    stages: dict[str, float]
-    """Seconds that each stage took for all rows there are, over all actors, whenever that was."""
+    parts: tuple[Part, ...]
+    """The runs of the chain, in order."""
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """What this call took for each run, by the name of its segment."""
+        return {part.name: part.seconds for part in self.parts}
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """Seconds that each stage took for all rows there are, over all actors, whenever that was."""
+        total: Counter[str] = Counter()
+        for part in self.parts:
+            total.update(part.stages)
+        return dict(total)
 
 
 @contextmanager
@@ -115,10 +141,24 @@ def _join(address: str | None) -> None:
         ) from None
 
 
-def project(job: config.Job, retry: Sequence[str] = ()) -> Result:
+def index_of(job: config.Job) -> corpora.Index:
+    """What is in a job's corpus, as `project` wants to know it. Raises JobError."""
+    return corpora.index(job.corpus, _chunk_rows(job))
+
+
+def project(
+    job: config.Job,
+    retry: Sequence[str] = (),
+    known: corpora.Index | None = None,
+    beside: Sequence[config.Job] = (),
+) -> Result:
     """Run a whole job: compute what is not there yet, and publish what the corpus holds now.
 
     Rows that have one of the statuses in `retry` are computed again.
+
+    Jobs `beside` it on the same corpus, for which the same is done later, share what can be shared
+    (see `methods.chain`). `known`, if given, is the `index_of` one of them, so that the corpus need
+    not be read again.
 
     Raises JobError for what the user can mend, before anything is written.
     """
@@ -128,18 +168,18 @@ def project(job: config.Job, retry: Sequence[str] = ()) -> Result:
     if unknown:
         raise JobError(f"--retry {unknown[0]}: choose statuses among {', '.join(RETRIED)}")
     output = storage.at(job.output)
-    job = _without_gpus(job)
-    index = corpora.index(job.corpus, _chunk_rows(job))
+    job, *beside = map(_without_gpus, [job, *beside])
+    index = known or index_of(job)
     with ExitStack() as joined, _explained():
-        if not _devices(job):
-            chain = methods.chain(job, index.columns, index.partial)
+        if beside or not _devices(job):
+            chain = _chain(job, index, beside, joined)
             return _walk(job, output, index, chain, retry, joined)
         memory = settled.Memory(output, job, index.columns, index.partial)
         remembered = memory.chain()
         if remembered is not None:
             with suppress(settled.UnsettledError):
                 return _walk(job, output, index, remembered, retry, joined)
-        chain = _chain(job, index, joined)
+        chain = _chain(job, index, (), joined)
         result = _walk(job, output, index, chain, retry, joined)
         memory.keep(chain)
         return result
@@ -157,9 +197,7 @@ def _walk(
 
     Raises UnsettledError when something must be computed and the segments have no stages to do it.
     """
-    seconds: dict[str, float] = {}
-    stages: dict[str, float] = {}
-    computed = 0
+    parts: list[Part] = []
     wanted = Wanted(index.ids, index.revisions)
     parent: tuple[Run, Snapshot] | None = None
     for segment in chain:
@@ -194,14 +232,20 @@ def _walk(
                     confirm=held.check,
                 )
         assert snapshot is not None
-        computed += int(todo.sum())
         parent = run, snapshot
         wanted = run.handed_on(snapshot)
-        seconds[segment.name] = time.perf_counter() - began
-        for name, spent in snapshot.seconds.items():
-            stages[name] = stages.get(name, 0.0) + spent
+        parts.append(
+            Part(
+                name=segment.name,
+                fingerprint=segment.fingerprint,
+                computed=int(todo.sum()),
+                seconds=time.perf_counter() - began,
+                stages=dict(snapshot.seconds),
+            )
+        )
     assert parent is not None
-    return Result(*parent, before, computed, seconds, stages)
+    computed = sum(part.computed for part in parts)
+    return Result(*parent, before, computed, tuple(parts))
 
 
 def _todo(located: Located, retry: Sequence[str]) -> np.ndarray:
@@ -253,12 +297,16 @@ def _devices(job: config.Job) -> set[str]:
     return {str(section.device) for section in sections if section and hasattr(section, "device")}
 
 
-def _chain(job: config.Job, index: corpora.Index, joined: ExitStack) -> list[Segment]:
+def _chain(
+    job: config.Job, index: corpora.Index, beside: Sequence[config.Job], joined: ExitStack
+) -> list[Segment]:
     """The job's segments, settled where models will run: what `auto` means depends on the machine."""
+    if not _devices(job):
+        return methods.chain(job, index.columns, index.partial, beside)
     joined.enter_context(session())
     gpus = min(1, ray.cluster_resources().get("GPU", 0)) if _devices(job) & {"auto", "cuda"} else 0
     chain = ray.remote(num_cpus=0, num_gpus=gpus)(methods.chain)
-    segments: list[Segment] = ray.get(chain.remote(job, index.columns, index.partial))
+    segments: list[Segment] = ray.get(chain.remote(job, index.columns, index.partial, beside))
     return segments
 
 

@@ -31,7 +31,13 @@ class Memory:
     def __init__(self, output: Place, job: config.Job, *given: Sequence[str]):
         plain = job.model_dump(
             mode="json",
-            exclude={"output": True, "resources": True, "evaluate": True, "corpus": WHICH},
+            exclude={
+                "output": True,
+                "resources": True,
+                "evaluate": True,
+                "compare": True,
+                "corpus": WHICH,
+            },
         )
         models = [checkpoints.identity(model) for model in sorted(set(_models(plain)))]
         key = config.fingerprint(_code(), plain, models, *map(list, given))

@@ -372,8 +372,8 @@ def test_methods_side_by_side(
     output = tmp_path / "compared"
     arguments = ["compare", str(measured), str(silent), "--methods", "default,span"]
     assert cli.main([*arguments, "--output", str(output), "--json"]) == 0
-    outcomes = json.loads(capsys.readouterr().out)
-    assert [(each["job"], each["method"]) for each in outcomes] == [
+    outcomes = json.loads(capsys.readouterr().out)["outcomes"]
+    assert [(each["corpus"], each["method"]) for each in outcomes] == [
         ("measured", "default"),
         ("measured", "span"),
         ("silent", "default"),

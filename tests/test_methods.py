@@ -215,7 +215,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_models_of_a_method_have_runs_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch)
     many, one, none = (
-        methods.chain(job(align=SURFACE, project=project), BARE, (), [config.Project()])
+        methods.chain(job(align=SURFACE, project=project), BARE, (), [job(align=SURFACE)])
         for project in ({"score": "align"}, {"method": "span"}, {})
     )
     seen = ["surface", "target_labels+target_probs", "nmt_scores", "project"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 import projner
 from projner import tags as tag_schemes
@@ -97,7 +98,19 @@ def evaluate(gold: Labelled, predicted: Labelled, ignore: Collection[str] = ()) 
             f"projner:{projner.__version__}",
         ]
     )
-    return score(_without(gold.tags, ignore), _without(predicted.tags, ignore), signature)
+    return score(without(gold.tags, ignore), without(predicted.tags, ignore), signature)
+
+
+def without(tags: list[list[str]], ignore: Collection[str]) -> list[list[str]]:
+    """Tag sequences without some classes."""
+    return [["O" if tag[2:] in ignore else tag for tag in sentence] for sentence in tags]
+
+
+def of_rows(name: str, table: pa.Table) -> Labelled:
+    """The labels in `target_tokens` and `ner_tags` of a run's rows; none where there are no tags."""
+    rows = zip(table["target_tokens"].to_pylist(), table["ner_tags"].to_pylist(), strict=True)
+    pairs = [(tokens or [], tags or ["O"] * len(tokens or [])) for tokens, tags in rows]
+    return Labelled(name, [tokens for tokens, _ in pairs], [tags for _, tags in pairs])
 
 
 def read_labelled(
@@ -138,9 +151,8 @@ def _run_rows(
         import pyarrow.compute as pc
 
         table = table.filter(pc.field("target_lang") == language)
-    rows = zip(table["target_tokens"].to_pylist(), table["ner_tags"].to_pylist(), strict=True)
-    name = f"{run.fingerprint}@{snapshot.number}[{snapshot.signature}]"
-    return name, ((tokens or [], tags or ["O"] * len(tokens or [])) for tokens, tags in rows)
+    labelled = of_rows(f"{run.fingerprint}@{snapshot.number}[{snapshot.signature}]", table)
+    return labelled.name, zip(labelled.tokens, labelled.tags, strict=True)
 
 
 def _file_rows(location: str) -> Iterable[tuple[list[str], list[str]]]:
@@ -151,10 +163,6 @@ def _file_rows(location: str) -> Iterable[tuple[list[str], list[str]]]:
             yield sentence.tokens, tag_schemes.repair(sentence.tags)
         except ValueError as error:
             raise JobError(f"{location}: sentence {number}: {error}; mend it") from None
-
-
-def _without(tags: list[list[str]], ignore: Collection[str]) -> list[list[str]]:
-    return [["O" if tag[2:] in ignore else tag for tag in sentence] for sentence in tags]
 
 
 def _preview(tokens: list[str]) -> str:

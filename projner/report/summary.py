@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from projner.report.table import table
 
 if TYPE_CHECKING:
-    from projner.evaluate.compare import Outcome
     from projner.evaluate.f1 import Evaluation
     from projner.pipeline import Result
     from projner.runs.history import Collected, Difference
@@ -136,15 +135,3 @@ def of_evaluation(evaluation: Evaluation) -> str:
     ]
     header = ("class", "precision", "recall", "F1", "support")
     return f"{table(header, rows)}\n\nsignature {evaluation.signature}"
-
-
-def of_comparison(outcomes: list[Outcome]) -> str:
-    """Tables with a row for each corpus and a column for each method, and the signatures."""
-    from projner.evaluate.compare import grid
-
-    measured = any(outcome.f1 is not None for outcome in outcomes)
-    figures = {"F1": "f1"} if measured else {}
-    figures |= {"entities per sentence": "entities_per_row", "seconds": "seconds"}
-    parts = [f"{title}\n{table(*grid(outcomes, name))}" for title, name in figures.items()]
-    signatures = sorted({f"{outcome.method}: {outcome.signature}" for outcome in outcomes})
-    return "\n\n".join([*parts, "signatures\n" + "\n".join(f"  {line}" for line in signatures)])
