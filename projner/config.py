@@ -200,6 +200,25 @@ class Eflomal(Section):
     is learnt; the fewer sentences, the more that helps."""
 
 
+class FineTune(Section):
+    """Training without labels, on the corpus's own pairs, before they are aligned (Dou and Neubig 2021)."""
+
+    objectives: Annotated[
+        tuple[Literal["so", "co", "psi", "tlm", "mlm"], ...], Field(min_length=1)
+    ] = ("so",)
+    """so: what the model links itself should be linked surely. co: the two directions should agree.
+    psi: translations are told from other sentences. tlm, mlm: masked sub-words are guessed, with the
+    translation in sight or without. tlm and mlm need a model with its masked-language head. Each but co
+    costs about as much as so, tlm twice as much."""
+    steps: int = Field(2000, ge=1)
+    pairs: int = Field(8, ge=2)
+    """Sentence pairs of a step."""
+    learning_rate: float = Field(2e-5, gt=0)
+    sample: int = Field(100_000, ge=2)
+    """Pairs to learn from, at most, taken from all over the corpus."""
+    seed: int = 0
+
+
 class Encoder(Section):
     """Links from the hidden states of a multilingual encoder, as awesome-align and SimAlign find them."""
 
@@ -221,6 +240,26 @@ class Encoder(Section):
     """Sub-words, both sides and padding included, of a micro-batch; by default what suits the device."""
     device: Device = "auto"
     dtype: Precision = "auto"
+    """On a CPU that computes in it, bfloat16 is twice as fast as float32, which `auto` means there."""
+    fine_tune: FineTune | None = None
+
+
+class AwesomeAlign(Section):
+    """Links by the package awesome-align itself, with a BERT; slower than `encoder`."""
+
+    engine: Literal["awesome-align"]
+    model: str = "google-bert/bert-base-multilingual-cased"
+    """A folder, or a name on the Hugging Face hub: a BERT, such as awesome-align's own fine-tuned ones."""
+    revision: str | None = None
+    """hub: the revision; pin it for a run that can be repeated."""
+    layer: int = Field(8, ge=1)
+    method: Literal["softmax", "entmax"] = "softmax"
+    threshold: float = Field(0.001, ge=0, lt=1)
+    """softmax: both directions' least share."""
+    batch_tokens: int | None = Field(None, ge=1)
+    """Sub-words, both sides and padding included, of a micro-batch; by default what suits the device."""
+    device: Device = "auto"
+    fine_tune: FineTune | None = None
 
 
 class Surface(Section):
@@ -230,7 +269,7 @@ class Surface(Section):
     min_similarity: float = Field(0.65, gt=0, le=1)
 
 
-Align = Annotated[Eflomal | Encoder | Surface, Field(discriminator="engine")]
+Align = Annotated[Eflomal | Encoder | AwesomeAlign | Surface, Field(discriminator="engine")]
 
 
 class Translate(Section):

@@ -370,9 +370,19 @@ def _aligner(section: Any) -> Stage:
         from projner.align.eflomal import EflomalAligner
 
         return EflomalAligner(section)
-    from projner.align.encoder import EncoderAligner
+    if isinstance(section, config.AwesomeAlign):
+        from projner.align.awesome import AwesomeAligner
 
-    return EncoderAligner(section)
+        aligner: AwesomeAligner | EncoderAligner = AwesomeAligner(section)
+    else:
+        from projner.align.encoder import EncoderAligner
+
+        aligner = EncoderAligner(section)
+    if section.fine_tune is None:
+        return aligner
+    from projner.align.fine_tune import FineTuned
+
+    return FineTuned(aligner, section.fine_tune)
 
 
 WHICH = {

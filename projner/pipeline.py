@@ -32,7 +32,7 @@ from ray.data.datasource import Datasource, ReadTask
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from projner import config, methods, metrics, placement, record, settled, storage
+from projner import config, devices, methods, metrics, placement, record, settled, storage
 from projner.corpus import index as corpora
 from projner.errors import JobError
 from projner.methods import Segment
@@ -359,7 +359,10 @@ def _compute(work: _Work, todo: np.ndarray, held: Lease) -> list[str]:
         workers, most = max(each.largest for each in placed.values()), resources.batch_rows
     rows = min(most, max(LEAST_ROWS, int(todo.sum() / (workers * BLOCKS_PER_WORKER))))
     everything = partial(work.reads, np.ones(len(todo), bool), rows)
-    taught = [_Taught(step, _learnt(step, work.run, everything)) for step in stages]
+    taught = [
+        _Taught(step, _learnt(step, work.run, everything, placed.get(step.room or "")))
+        for step in stages
+    ]
     _fetch([step for step in stages if step.room])
     return _stream(work, taught, work.reads(todo, rows), placed, held)
 
@@ -376,21 +379,51 @@ class _Taught:
         return self.step.recall(self.place.local(_cache())) if self.place else self.step
 
 
-def _learnt(step: Stage, run: Run, reads: Callable[[], list[Read]]) -> Place | None:
-    """Where what a stage learns from the corpus is; it learns once in a run's life."""
+@dataclass(frozen=True)
+class _Tables:
+    """What some reads give, as often as it is asked for."""
+
+    reads: list[Read]
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        return (read.call() for read in self.reads)
+
+
+def _learnt(
+    step: Stage, run: Run, reads: Callable[[], list[Read]], where: Placement | None
+) -> Place | None:
+    """Where what a stage learns from the corpus is; it learns once in a run's life.
+
+    One that holds a model learns `where` an actor of it could be, in a process that ends with that.
+    """
     if not step.learns:
         return None
     steps = run.folder / "steps"
     pointer = steps / f"{step.name}.json"
     if not pointer.is_file():
         folder = f"{step.name}-{uuid.uuid4().hex}"
-        with tempfile.TemporaryDirectory(prefix="projner-") as name:
-            step.learn((read.call() for read in reads()), Path(name))
-            (steps / folder).make()
-            for file in sorted(Path(name).iterdir()):
-                (steps / folder / file.name).write(file.read_bytes())
+        if where is None:
+            _learn(step, _Tables(reads()), steps / folder)
+        else:
+            learn = ray.remote(num_cpus=where.cpus, num_gpus=where.gpus, max_calls=1)(_learn)
+            ray.get(learn.remote(step, _Tables(reads()), steps / folder, where.cpus))
         pointer.create(json.dumps({"folder": folder}).encode())
     return steps / str(json.loads(pointer.read())["folder"])
+
+
+def _learn(step: Stage, tables: _Tables, place: Place, cpus: float | None = None) -> None:
+    if cpus is not None:
+        devices.use_threads(cpus)
+        step.fetch()
+    with tempfile.TemporaryDirectory(prefix="projner-") as name:
+        step.learn(tables, Path(name))
+        place.make()
+        for path in sorted(Path(name).rglob("*")):
+            there = place / path.relative_to(name).as_posix()
+            if path.is_dir():
+                there.make()
+            else:
+                there.write(path.read_bytes())
 
 
 def _cache() -> Path:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -50,8 +51,12 @@ class Stage(ABC):
         """
         return self
 
-    def learn(self, tables: Iterator[pa.Table], folder: Path) -> None:
-        """Learn from the corpus and leave the result in `folder`; called once in a run's life."""
+    def learn(self, tables: Iterable[pa.Table], folder: Path) -> None:
+        """Learn from the corpus and leave the result in `folder`; called once in a run's life.
+
+        `tables` may be gone through several times. A stage that has a `room` is called where one of
+        its actors could be, with that actor's CPUs and GPUs.
+        """
         raise NotImplementedError
 
     def recall(self, folder: Path) -> Stage:
@@ -76,6 +81,17 @@ class Stage(ABC):
         """Fill `outputs` (and perhaps `status`, `status_detail`) of every row of `table`."""
 
 
+@dataclass(frozen=True)
+class _Each:
+    """What a call makes of each table, as often as it is asked for."""
+
+    call: Callable[[pa.Table], pa.Table]
+    tables: Iterable[pa.Table]
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        return map(self.call, self.tables)
+
+
 class Renamed(Stage):
     """A stage that works on other columns than its own, which it is shown under its own names."""
 
@@ -97,8 +113,8 @@ class Renamed(Stage):
     def resolved(self) -> Stage:
         return self._with(self._stage.resolved())
 
-    def learn(self, tables: Iterator[pa.Table], folder: Path) -> None:
-        self._stage.learn(map(self._shown, tables), folder)
+    def learn(self, tables: Iterable[pa.Table], folder: Path) -> None:
+        self._stage.learn(_Each(self._shown, tables), folder)
 
     def recall(self, folder: Path) -> Stage:
         return self._with(self._stage.recall(folder))

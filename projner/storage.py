@@ -345,19 +345,25 @@ class Remote(Place):
         return pa.PythonFile(store.open(path, "rb", cache_type="readahead"), mode="r")
 
     def local(self, cache: Path) -> Path:
-        store, path = self._reached
         place = cache / f"{uuid.uuid5(uuid.NAMESPACE_URL, self.url).hex}"
         if not place.exists():
             part = place.with_name(f".{place.name}.{uuid.uuid4().hex}")
             part.mkdir(parents=True)
             try:
-                for name in self.files():
-                    store.get_file(f"{path}/{name}", str(part / name))
+                self._copy(part)
                 with suppress(OSError):
                     part.rename(place)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
         return place
+
+    def _copy(self, folder: Path) -> None:
+        store, path = self._reached
+        for name in self.files():
+            store.get_file(f"{path}/{name}", str(folder / name))
+        for name in self.folders():
+            (folder / name).mkdir()
+            Remote(str(self / name))._copy(folder / name)
 
 
 def at(location: str | os.PathLike[str] | Place) -> Place:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from projner import record, stage
+from projner.align.sample import sample
 from projner.align.symmetrise import symmetrise
 from projner.config import Eflomal
 from projner.errors import JobError
@@ -58,16 +59,16 @@ class EflomalAligner(Stage):
     def settings(self) -> dict[str, Any]:
         return self.config.model_dump(mode="json")
 
-    def learn(self, tables: Iterator[pa.Table], folder: Path) -> None:
+    def learn(self, tables: Iterable[pa.Table], folder: Path) -> None:
         """Align a sample of the corpus and keep its links, and priors for the other pairs."""
-        sample = _sample(tables, self.config.sample)
-        sides = self._lines(sample["source_tokens"]), self._lines(sample["target_tokens"])
+        pairs = sample(tables, self.config.sample, LONGEST, _KEY)
+        sides = self._lines(pairs["source_tokens"]), self._lines(pairs["target_tokens"])
         forward, reverse = _align(*sides, self.config.model)
         links = [
             symmetrise(f, r, self.config.symmetrise) for f, r in zip(forward, reverse, strict=True)
         ]
-        order = pc.sort_indices(sample["id"])
-        kept = {name: sample[name] for name in sample.column_names if name in _KEY}
+        order = pc.sort_indices(pairs["id"])
+        kept = {name: pairs[name] for name in pairs.column_names if name in _KEY}
         stored = pa.table({**kept, "links": _column(links)}).take(order)
         _write(folder / _STORED, stored)
         _write(folder / _PRIORS, _priors(*sides, forward, reverse))
@@ -131,25 +132,6 @@ def _library() -> ModuleType:
         ) from None
     library: ModuleType = eflomal
     return library
-
-
-def _sample(tables: Iterator[pa.Table], most: int) -> pa.Table:
-    """At most `most` pairs from all over the corpus: every n-th, n doubled whenever it are too many."""
-    kept: list[pa.Table] = []
-    every, seen = 1, 0
-    for table in tables:
-        both = ("source_tokens", "target_tokens")
-        short = [pc.less_equal(pc.list_value_length(table[name]), LONGEST) for name in both]
-        usable = pc.and_(pc.and_(*short), pc.equal(table["status"], Status.OK.value))
-        key = [name for name in _KEY if name in table.column_names]
-        table = table.select([*key, *both]).filter(usable)
-        kept.append(table.take(pa.array(np.arange(-seen % every, table.num_rows, every))))
-        seen += table.num_rows
-        while sum(part.num_rows for part in kept) > most:
-            together = pa.concat_tables(kept)
-            kept = [together.take(pa.array(np.arange(0, together.num_rows, 2)))]
-            every *= 2
-    return pa.concat_tables(kept).combine_chunks()
 
 
 def _align(

@@ -21,11 +21,11 @@ import pyarrow.compute as pc
 from projner import batching, checkpoints, devices, record, subwords, windows
 from projner.align import extraction
 from projner.align.hidden import Layer
+from projner.align.reading import Reader, Sentences, layers, layers_key
 from projner.batching import Padding, ranges
 from projner.config import Encoder
-from projner.errors import JobError
 from projner.stage import Stage
-from projner.subwords import Frame, SubWords
+from projner.subwords import SubWords
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,33 +36,6 @@ GPU_TOKENS = 32_768
 PART_BATCHES = 8
 """Micro-batches, about, whose vectors are held at once: the sentences of fewer pairs would leave more
 padding."""
-
-
-@dataclass(frozen=True)
-class Sentences:
-    """Sentences by their words' sub-words."""
-
-    pieces: SubWords
-    counts: np.ndarray
-    """Words of each sentence."""
-    languages: Sequence[str]
-
-    @property
-    def first_word(self) -> np.ndarray:
-        """Where each sentence's words begin (sentences + 1)."""
-        return np.concatenate([[0], np.cumsum(self.counts)])
-
-    @property
-    def first_piece(self) -> np.ndarray:
-        """Where each sentence's sub-words begin (sentences + 1)."""
-        pieces: np.ndarray = np.concatenate([[0], np.cumsum(self.pieces.sizes)])
-        return pieces.take(self.first_word)
-
-    @property
-    def words(self) -> np.ndarray:
-        """The word, in its sentence, of every sub-word."""
-        places = ranges(np.zeros(len(self.counts), np.int64), self.counts)
-        return np.repeat(places, self.pieces.sizes)
 
 
 @dataclass(frozen=True)
@@ -201,12 +174,10 @@ class HiddenStates:
         self.device = devices.choose_device(config.device)
         self.budget = config.batch_tokens or (CPU_TOKENS if self.device == "cpu" else GPU_TOKENS)
         self.padding = Padding()
-        self._name = config.model
-        self._tokenizer = checkpoints.load_tokenizer(config.model, config.revision)
+        self._reader = Reader(config.model, config.revision)
         settings = checkpoints.load_config(config.model, config.revision)
-        layers = checked_layers(config, settings)
         # One layer more than is read: what comes after the last layer (a norm) is not wanted.
-        kept = min(config.layer + 1, layers)
+        kept = min(config.layer + 1, layers(settings, config.model, config.layer))
         setattr(settings, layers_key(settings), kept)
         model = checkpoints.load_model(
             "AutoModel",
@@ -218,22 +189,16 @@ class HiddenStates:
         )
         encoder = model.get_encoder() if settings.is_encoder_decoder else model
         self._layer = Layer(encoder, config.layer, kept)
-        self._frames: dict[str, Frame] = {}
-        self._limit = (
-            subwords.limit(model, self._tokenizer)
-            - subwords.frame(self._tokenizer, config.model).size
-        )
-        self._tokenizer.backend_tokenizer.no_truncation()
-        self._tokenizer.backend_tokenizer.no_padding()
+        self._limit = self._reader.limit(model)
 
     @property
     def reads_all_alike(self) -> bool:
         """Whether sentences are read in the same way whatever their language."""
-        return not hasattr(self._tokenizer, "src_lang")
+        return self._reader.all_alike
 
     def encode(self, words: pa.StringArray) -> SubWords:
         """The sub-words of every word."""
-        return subwords.encode(words, self._tokenizer.backend_tokenizer, self._limit)
+        return self._reader.encode(words, self._limit)
 
     def states(self, sentences: Sentences) -> Tensor:
         """Vectors (sub-words, width) of all sub-words, sentence after sentence."""
@@ -244,7 +209,8 @@ class HiddenStates:
         before = np.concatenate([[0], np.cumsum(sizes)])
         starts, ends, first, last = before[cut.T]
         lengths = ends - starts
-        reading = np.searchsorted(sentences.first_piece, starts, side="right") - 1
+        sentence = np.searchsorted(sentences.first_piece, starts, side="right") - 1
+        languages = [sentences.languages[number] for number in sentence]
         vectors: Tensor | None = None
 
         def compute(rows: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -259,51 +225,17 @@ class HiddenStates:
             return self._send(ranges(first[rows], counts)), chosen
 
         with torch.inference_mode():
-            for frame, readers in self._readers(sentences, reading):
-                for batch in batching.pack(lengths[readers] + frame.size, self.budget):
-                    for rows, (places, chosen) in devices.halving(compute, readers[batch]):
+            for frame, parts in self._reader.by_frame(languages):
+                for batch in batching.pack(lengths[parts] + frame.size, self.budget):
+                    for rows, (places, chosen) in devices.halving(compute, parts[batch]):
                         self.padding.add(lengths[rows] + frame.size)
                         if vectors is None:
                             vectors = chosen.new_empty(len(sentences.pieces.ids), chosen.shape[1])
                         vectors.index_copy_(0, places, chosen)
         return torch.empty(0, 1, device=self.device) if vectors is None else vectors
 
-    def _readers(
-        self, sentences: Sentences, reading: np.ndarray
-    ) -> Iterable[tuple[Frame, np.ndarray]]:
-        """Windows, each of the sentence `reading`, by the frame that they are read in."""
-        if self.reads_all_alike:
-            yield self._frame(""), np.arange(len(reading))
-            return
-        languages = np.array(sentences.languages, object)[reading]
-        for language in dict.fromkeys(languages):
-            yield self._frame(language), np.flatnonzero(languages == language)
-
-    def _frame(self, language: str) -> Frame:
-        """The special tokens around a sentence; translation models have one for the language."""
-        if language not in self._frames:
-            if not self.reads_all_alike:
-                self._tokenizer.src_lang = language
-            self._frames[language] = subwords.frame(self._tokenizer, self._name)
-        return self._frames[language]
-
     def _send(self, array: np.ndarray) -> Tensor:
         return devices.send(array, self.device)
-
-
-def layers_key(settings: Any) -> str:
-    """The key of a checkpoint's configuration that counts the layers of its encoder."""
-    return "encoder_layers" if settings.is_encoder_decoder else "num_hidden_layers"
-
-
-def checked_layers(config: Any, settings: Any) -> int:
-    """How many layers a checkpoint's encoder has. Raises JobError if `config.layer` is none of them."""
-    layers = int(getattr(settings, layers_key(settings)))
-    if not 0 <= config.layer <= layers:
-        raise JobError(
-            f"{config.model}: has {layers} layers; set align.layer to one of 0..{layers}"
-        )
-    return layers
 
 
 def _distinct(

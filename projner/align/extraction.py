@@ -32,7 +32,8 @@ def extract(
     """
     pairs = source_mask[:, :, None] & target_mask[:, None, :]
     if method in ("softmax", "entmax"):
-        return _awesome(method, source.float() @ target.float().mT, pairs, threshold)
+        scores = source.float() @ target.float().mT
+        return _awesome(method, scores, source_mask, target_mask, threshold)
     similarity = _similarity(source.float(), target.float())
     if method == "match":
         links = _match(similarity, source_mask, target_mask)
@@ -43,10 +44,23 @@ def extract(
     return similarity * (links & pairs)
 
 
-def _awesome(method: str, scores: Tensor, pairs: Tensor, threshold: float | None) -> Tensor:
-    scores = scores.masked_fill(~pairs, -1e9)
+def directions(
+    method: str, scores: Tensor, source_mask: Tensor, target_mask: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Each source sub-word's shares of the target sub-words, and the other way round.
+
+    By softmax or entmax. Shares in and of padding mean nothing.
+    """
+    scores = scores.masked_fill(~(source_mask[:, :, None] & target_mask[:, None, :]), -1e9)
     normalise = _softmax if method == "softmax" else entmax15
-    forward, backward = normalise(scores, -1), normalise(scores, -2)
+    return normalise(scores, -1), normalise(scores, -2)
+
+
+def _awesome(
+    method: str, scores: Tensor, source: Tensor, target: Tensor, threshold: float | None
+) -> Tensor:
+    pairs = source[:, :, None] & target[:, None, :]
+    forward, backward = directions(method, scores, source, target)
     if threshold is None:
         threshold = SOFTMAX_THRESHOLD if method == "softmax" else 0.0
     links = (forward > threshold) & (backward > threshold) & pairs

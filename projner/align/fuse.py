@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -53,14 +53,18 @@ class FusedAligner(Stage):
             for name, value in each.counters().items()
         }
 
-    def learn(self, tables: Iterator[pa.Table], folder: Path) -> None:
-        # A stream can be read once; of the aligners that learn there is one, eflomal.
-        (learner,) = (each for each in self._aligners if each.learns)
-        learner.learn(tables, folder)
+    def learn(self, tables: Iterable[pa.Table], folder: Path) -> None:
+        for number, each in enumerate(self._aligners):
+            if each.learns:
+                (folder / str(number)).mkdir()
+                each.learn(tables, folder / str(number))
 
     def recall(self, folder: Path) -> Stage:
         return FusedAligner(
-            [each.recall(folder) if each.learns else each for each in self._aligners]
+            [
+                each.recall(folder / str(number)) if each.learns else each
+                for number, each in enumerate(self._aligners)
+            ]
         )
 
     def __call__(self, table: pa.Table) -> pa.Table:
