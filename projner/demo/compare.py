@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from projner import methods
 from projner.config import JobFile
 from projner.demo import encoder, models
 from projner.demo.write_corpus import CORPUS
@@ -59,6 +61,17 @@ def _write(path: Path, corpus: Path, target: str, toys: models.Models) -> Path:
         "label": {"model": str(toys.tagger)},
         "align": {"engine": "encoder", "model": str(toys.encoder), "layer": encoder.LAYERS},
         "evaluate": {"gold": labelled},
+        "compare": {"methods": _methods(str(corpus / "eng.txt"))},
     }
     path.write_text(yaml.safe_dump(job, sort_keys=False), encoding="utf-8")
     return path
+
+
+def _methods(text: str) -> dict[str, dict[str, Any] | None]:
+    """Every method by name; `marked` makes a target side of its own, so it is given none."""
+    source = {"format": "text", "source": text, "target": []}
+    return {
+        **dict.fromkeys(methods.NAMED),
+        "back_translation": {"project": {"method": "back_translation"}},
+        "marked": {"corpus": source, "project": {"method": "marked"}},
+    }
