@@ -120,11 +120,13 @@ def load_model(
     dtype: torch.dtype,
     device: str,
     config: Any = None,
+    new_head: bool = False,
 ) -> PreTrainedModel:
     """The checkpoint as an `AutoModel...` class of `transformers`, ready to predict with.
 
     Weights are safetensors, or else a pickle file (`.bin`), of which torch reads tensors and runs
-    nothing. `config`, if given, stands for the checkpoint's own.
+    nothing. `config`, if given, stands for the checkpoint's own. With `new_head`, what the checkpoint
+    lacks above its encoder, or has in another size, is made at random, to be trained.
 
     Raises JobError saying why it cannot be had.
     """
@@ -139,9 +141,12 @@ def load_model(
             weights_only=True,
             dtype=dtype,
             output_loading_info=True,
+            ignore_mismatched_sizes=new_head,
         )
     # Poolers read the first token for the whole sentence; no room asks for that.
     missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
+    if new_head:
+        missing = [key for key in missing if key.startswith(f"{loaded.base_model_prefix}.")]
     if missing:
         raise JobError(
             f"{model}: has no weights for {', '.join(missing[:3])}, so it was not trained as "

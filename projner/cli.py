@@ -59,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     refresh.add_argument("--json", action="store_true", help="print JSON instead of text")
     _run_commands(commands)
 
+    train = _command(commands, "train", _train, "fine-tune a tagger on runs and gold files")
+    _file_arguments(train, "TRAINING.yaml")
+
     evaluate = _command(commands, "evaluate", _evaluate, "F1 of a file or a run against gold")
     evaluate.add_argument("--gold", required=True, metavar="FILE", help="CoNLL file with the truth")
     evaluate.add_argument(
@@ -189,9 +192,7 @@ def _count(text: str) -> int:
 
 
 def _job_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("job", metavar="JOB.yaml")
-    _set_argument(command)
-    command.add_argument("--output", metavar="DIR", help="where runs go, instead of the job's own")
+    _file_arguments(command, "JOB.yaml")
     command.add_argument(
         "--retry",
         type=lambda text: tuple(filter(None, text.split(","))),
@@ -199,6 +200,12 @@ def _job_arguments(command: argparse.ArgumentParser) -> None:
         metavar="STATUS,...",
         help="compute rows with these statuses again, such as error,translation_failed",
     )
+
+
+def _file_arguments(command: argparse.ArgumentParser, metavar: str) -> None:
+    command.add_argument("file", metavar=metavar)
+    _set_argument(command)
+    command.add_argument("--output", metavar="DIR", help="instead of the file's own `output`")
 
 
 def _set_argument(command: argparse.ArgumentParser) -> None:
@@ -222,8 +229,7 @@ def _project(options: argparse.Namespace) -> None:
 def _job(options: argparse.Namespace) -> Any:
     from projner import config
 
-    overrides = [*options.set, *([f"output={options.output}"] if options.output else [])]
-    return config.load(options.job, overrides)
+    return config.load(options.file, _overrides(options))
 
 
 def _refresh(options: argparse.Namespace) -> None:
@@ -278,6 +284,20 @@ def _gc(options: argparse.Namespace) -> None:
         print(json.dumps([each.as_json() for each in collected]))
     else:
         print(summary.of_collected(collected))
+
+
+def _train(options: argparse.Namespace) -> None:
+    from projner import config
+    from projner.report import summary
+    from projner.train import fit
+    from projner.train.config import Training
+
+    fitted = fit.fit(config.read(options.file, Training, _overrides(options)))
+    print(summary.of_training(fitted))
+
+
+def _overrides(options: argparse.Namespace) -> list[str]:
+    return [*options.set, *([f"output={options.output}"] if options.output else [])]
 
 
 def _evaluate(options: argparse.Namespace) -> None:

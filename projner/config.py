@@ -12,10 +12,10 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import (
@@ -46,6 +46,9 @@ Paths = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 LanguageCode = Annotated[str, AfterValidator(_language_code)]
 """Any name that `languages.find` knows; kept as the FLORES-200 code."""
 LanguageCodes = Annotated[tuple[LanguageCode, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+
+
+File = TypeVar("File", bound="Section")
 
 
 class Section(BaseModel):
@@ -501,7 +504,7 @@ class JobFile:
     @classmethod
     def read(cls, path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> JobFile:
         """Raises JobError as `load` does."""
-        data, text = _read(path)
+        data, text = _read(path, Job)
         overrides = tuple(overrides)
         overridden = {_apply(override, data) for override in overrides}
         job = build(data, lambda location: _where(str(path), text, location, overridden))
@@ -538,8 +541,15 @@ def merged(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
-    """A job file's sections and text."""
+def read(path: str | os.PathLike[str], kind: type[File], overrides: Iterable[str] = ()) -> File:
+    """A YAML file of another kind than a job, read as `load` does."""
+    data, text = _read(path, kind)
+    overridden = {_apply(override, data) for override in overrides}
+    return _built(data, kind, lambda location: _where(str(path), text, location, overridden))
+
+
+def _read(path: str | os.PathLike[str], kind: type[Section]) -> tuple[dict[str, Any], str]:
+    """A file's sections and text."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
@@ -553,7 +563,8 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
     except yaml.YAMLError as error:
         raise JobError(f"{path}{_mark(error)}: not valid YAML: {_problem(error)}") from None
     if not isinstance(data, dict):
-        raise JobError(f"{path}: a job file holds sections such as `corpus:` and `project:`")
+        name, (first, second, *_) = kind.__name__.lower(), kind.model_fields
+        raise JobError(f"{path}: a {name} file holds sections such as `{first}:` and `{second}:`")
     return data, text
 
 
@@ -563,12 +574,14 @@ def build(data: Mapping[str, Any], where: Any = None) -> Job:
     Raises JobError for the first thing that is wrong. `where`, if given, turns the path of a key
     into the text that says where it stands.
     """
+    return _built(data, Job, where or ".".join)
+
+
+def _built(data: Mapping[str, Any], kind: type[File], where: Callable[[list[str]], str]) -> File:
     try:
-        return Job.model_validate(data)
+        return kind.model_validate(data)
     except ValidationError as invalid:
-        raise JobError(
-            _first_error(invalid, where or (lambda location: ".".join(location)))
-        ) from None
+        raise JobError(_first_error(invalid, kind, where)) from None
 
 
 def fingerprint(*parts: Any) -> str:
@@ -595,37 +608,39 @@ def _apply(override: str, data: dict[str, Any]) -> str:
     return key
 
 
-def _first_error(invalid: ValidationError, where: Any) -> str:
+def _first_error(
+    invalid: ValidationError, kind: type[Section], where: Callable[[list[str]], str]
+) -> str:
     error = invalid.errors(include_url=False)[0]
-    location = _place([str(part) for part in error["loc"]], error["type"])
+    location = _place([str(part) for part in error["loc"]], error["type"], kind)
     place = where(location)
     if error["type"] == "extra_forbidden":
-        return f"{place}: unknown key `{location[-1]}`{_nearest(location)}"
+        return f"{place}: unknown key `{location[-1]}`{_nearest(location, kind)}"
     if error["type"] == "missing":
         return f"{place}: `{'.'.join(location)}` is missing"
     message = re.sub(r"^Value error, ", "", error["msg"])
     return f"{place}: {'.'.join(location)}: {message}" if location else f"{place}: {message}"
 
 
-def _place(parts: list[str], kind: str) -> list[str]:
+def _place(parts: list[str], error: str, kind: type[Section]) -> list[str]:
     """The keys and list positions among the parts of an error's place; the rest names alternatives."""
     location: list[str] = []
     for number, part in enumerate(parts):
-        unknown = kind == "extra_forbidden" and number == len(parts) - 1
-        if unknown or part.isdigit() or part in _keys(location):
+        unknown = error == "extra_forbidden" and number == len(parts) - 1
+        if unknown or part.isdigit() or part in _keys(location, kind):
             location.append(part)
     return location
 
 
-def _nearest(location: list[str]) -> str:
-    known = _keys(location[:-1])
+def _nearest(location: list[str], kind: type[Section]) -> str:
+    known = _keys(location[:-1], kind)
     close = difflib.get_close_matches(location[-1], known, n=1, cutoff=0)
     return f"; did you mean `{close[0]}`?" if close else ""
 
 
-def _keys(location: list[str]) -> list[str]:
-    """Keys that the section at `location` knows, over all its engines."""
-    models: list[Any] = [Job]
+def _keys(location: list[str], kind: type[Section]) -> list[str]:
+    """Keys that the section at `location` of a file knows, over all its engines."""
+    models: list[Any] = [kind]
     for name in location:
         if name.isdigit():
             continue

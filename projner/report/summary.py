@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from projner.pipeline import Result
     from projner.runs.history import Collected, Difference
     from projner.runs.run import Snapshot
+    from projner.train.fit import Fitted
 
 
 def of_result(result: Result) -> str:
@@ -125,6 +126,25 @@ def _brief(value: object) -> str:
 
 def _by_count(counts: dict[str, int]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def of_training(fitted: Fitted) -> str:
+    """Figures of every evaluation, and where the tagger is."""
+    header = ("step", "epoch", "loss", "F1", "words/s")
+    measured = fitted.f1 is not None
+    rows = [
+        (
+            round(row["step"]),
+            row["epoch"],
+            row["loss"],
+            row["f1"] if measured else None,
+            round(row["words_per_second"]),
+        )
+        for row in fitted.history
+    ]
+    best = f" (F1 {fitted.f1:.4f})" if measured else ""
+    lines = [table(header, rows), "", f"tagger    {fitted.model}{best}"]
+    return "\n".join([*lines, f"signature {fitted.signature}"])
 
 
 def of_evaluation(evaluation: Evaluation) -> str:

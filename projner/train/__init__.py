@@ -1,0 +1,1 @@
+"""Training: taggers fine-tuned on what was projected, on gold, and on other taggers' probabilities."""

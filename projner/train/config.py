@@ -1,0 +1,119 @@
+"""The training file: what a tagger learns from, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from projner.config import LanguageCode, Paths, Section, _as_tuple
+from projner.devices import Device, Precision
+
+
+class Gold(Section):
+    """A CoNLL file with labels that people made."""
+
+    path: str
+    token_column: int = 0
+    """The column of the word, counted from 0 (negative: from the last)."""
+    tag_column: int | None = None
+    """The column of the tag; by default the last one in which most lines have one."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_path_alone(cls, data: Any) -> Any:
+        return {"path": data} if isinstance(data, str) else data
+
+
+class Data(Section):
+    """Labelled sentences: of runs, of gold files, or of both."""
+
+    runs: Paths = ()
+    """Run folders, or output folders that hold one; their newest snapshots are learnt from."""
+    gold: Annotated[tuple[Gold, ...], BeforeValidator(_as_tuple)] = ()
+    """CoNLL files: a path, or a section with `path`, `token_column` and `tag_column`."""
+    side: Literal["target", "source"] = "target"
+    """runs: whose words and labels are learnt from."""
+    languages: Annotated[tuple[LanguageCode, ...], BeforeValidator(_as_tuple)] = ()
+    """runs: the target languages whose rows are learnt from; all by default."""
+    ignore: Paths = ()
+    """Classes whose entities count as O."""
+    min_confidence: float | None = Field(None, ge=0, le=1)
+    """runs: a sentence with an entity of less confidence (its score, where it has none) is left out."""
+    weigh: bool = False
+    """runs: the words of an entity weigh its confidence in the loss."""
+    negatives: float | None = Field(None, ge=0)
+    """Sentences without entities, for each one with entities, at most; all by default."""
+    limit: int | None = Field(None, ge=1)
+    """Sentences in all, at most, drawn by `seed`."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Data:
+        if not self.runs and not self.gold:
+            raise ValueError("names nothing to learn from; give `runs`, `gold` or both")
+        return self
+
+
+class Workers(Section):
+    """The processes that train together; never part of what decides the result but for `count`."""
+
+    count: Annotated[int, Field(ge=1)] | tuple[int, int] = 1
+    """How many, or the least and the most of a group that grows and shrinks with the cluster."""
+    cpus: float | None = Field(None, gt=0)
+    """CPUs of each; half of what is there, in equal parts, by default: data streams beside them."""
+    gpus: float | None = Field(None, ge=0)
+    """GPUs of each; one where the cluster has any, by default."""
+    max_failures: int = Field(3, ge=-1)
+    """Lost workers after which the training gives up; -1: never."""
+
+
+class Training(Section):
+    """A whole training file."""
+
+    model: str
+    """The encoder to fine-tune: a folder, or a name on the Hugging Face hub. A tagger keeps its labels."""
+    revision: str | None = None
+    """hub: the revision; pin it for a training that can be repeated."""
+    data: Data
+    dev: Gold | None = None
+    """Gold that checkpoints are compared on; without it the last one is kept."""
+    output: str | None = None
+    epochs: float = Field(3, gt=0)
+    batch: int = Field(32, ge=1)
+    """Sentences of an optimiser step, over all workers."""
+    batch_tokens: int | None = Field(None, ge=1)
+    """Sub-words, padding included, that a worker computes at once: a step's sentences are worked off in
+    such parts and their gradients added up. By default 2,048 on a CPU and 16,384 on a GPU."""
+    learning_rate: float = Field(5e-5, gt=0)
+    warmup: float = Field(0.1, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises; it falls to 0 in the others."""
+    weight_decay: float = Field(0.01, ge=0)
+    max_gradient: float = Field(1.0, gt=0)
+    """Norm at which gradients are clipped."""
+    patience: int | None = Field(None, ge=1)
+    """Evaluations without a better F1 on `dev` after which training stops; never by default."""
+    evaluations: int = Field(1, ge=1)
+    """Evaluations, and checkpoints, in an epoch."""
+    max_tokens: int | None = Field(None, ge=8)
+    """Sub-words, special ones included, that the model reads at once; its own limit by default."""
+    soft_loss: Literal["mse", "kl"] = "mse"
+    """How a teacher's probabilities are matched, where the data have some."""
+    seed: int = 0
+    device: Device = "auto"
+    dtype: Precision = "auto"
+    """What is computed in; weights stay float32. `auto`: bfloat16 on a GPU that has it."""
+    workers: Workers = Workers()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _dev_may_be_a_path(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and isinstance(data.get("dev"), str):
+            return {**data, "dev": {"path": data["dev"]}}
+        return data
+
+    @model_validator(mode="after")
+    def _check(self) -> Training:
+        if self.patience is not None and self.dev is None:
+            raise ValueError("patience needs gold under `dev`")
+        return self

@@ -1,0 +1,364 @@
+"""What every training worker does: the same steps over its share of the examples.
+
+A step takes `batch` sentences over all workers, in parts that fit the token budget; the gradients are
+those of the mean loss over all words of the step. How many steps there are is settled before the first,
+so a worker that is lost changes nothing: the next group goes on from the last checkpoint, in the same
+epoch, at the same example.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from projner import batching, checkpoints, devices
+from projner.columns import lists
+from projner.config import Label
+from projner.evaluate import f1
+from projner.label.stage import Labeller
+from projner.tags import Span, to_tags
+from projner.train import losses
+from projner.train.config import Training
+from projner.train.examples import Reading
+
+if TYPE_CHECKING:
+    import torch
+
+CPU_TOKENS = 2048
+GPU_TOKENS = 16_384
+STATE = "training.pt"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training that only has to be done."""
+
+    training: Training
+    reading: Reading
+    rows: int
+    """Examples of an epoch."""
+    steps: int
+    """Optimiser steps in all."""
+    dev: f1.Labelled | None
+
+    @property
+    def epoch_steps(self) -> int:
+        """Optimiser steps of an epoch; the last may have fewer sentences than others."""
+        return -(-self.rows // self.training.batch)
+
+    @property
+    def evaluate_every(self) -> int:
+        """Steps between two checkpoints."""
+        return max(1, min(self.steps, self.epoch_steps // self.training.evaluations))
+
+
+@dataclass
+class Progress:
+    """How far a training has come; kept in its checkpoints."""
+
+    step: int = 0
+    epoch: int = 0
+    within: int = 0
+    """Steps of this epoch."""
+    best: float = -1.0
+    without_gain: int = 0
+    words: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def work(plan: Plan) -> None:
+    """Train until the plan's steps are done; called in each worker by Ray Train."""
+    import ray.train
+    import torch
+    from ray.train.torch import prepare_model
+
+    training = plan.training
+    context = ray.train.get_context()
+    world, rank = context.get_world_size(), context.get_world_rank()
+    torch.manual_seed(training.seed)
+    worker = _Worker(plan, str(ray.train.torch.get_device()))
+    progress = Progress()
+    given = ray.train.get_checkpoint()
+    if given:
+        with given.as_directory() as folder:
+            progress = worker.restore(Path(folder))
+    model = prepare_model(worker.model) if world > 1 else worker.model
+    shard = ray.train.get_dataset_shard("train")
+    local = max(1, training.batch // world)
+    stopped = False
+    while progress.step < plan.steps and not stopped:
+        tables = shard.iter_batches(
+            batch_size=local,
+            batch_format="pyarrow",
+            local_shuffle_buffer_size=max(64 * local, 2048),
+            local_shuffle_seed=training.seed + progress.epoch,
+        )
+        # What came before the checkpoint has been learnt from.
+        for table in itertools.islice(tables, progress.within, None):
+            began = time.perf_counter()
+            loss, words = worker.step(model, table, world)
+            progress.step += 1
+            progress.within += 1
+            progress.words += words * world
+            progress.seconds += time.perf_counter() - began
+            if progress.step % plan.evaluate_every == 0 or progress.step == plan.steps:
+                stopped = worker.report(progress, loss, rank, world)
+            if stopped or progress.step == plan.steps:
+                break
+        progress.epoch, progress.within = progress.epoch + 1, 0
+
+
+class _Worker:
+    """A model, its optimiser, and what is done with them."""
+
+    def __init__(self, plan: Plan, device: str) -> None:
+        import torch
+
+        self.plan = plan
+        training = plan.training
+        self.device = device
+        self.model = new_model(training, plan.reading.labels).to(device).train()
+        # Weights decay, but neither biases nor norms.
+        decaying = [p for p in self.model.parameters() if p.ndim > 1]
+        others = [p for p in self.model.parameters() if p.ndim <= 1]
+        self.optimiser = torch.optim.AdamW(
+            [
+                {"params": decaying, "weight_decay": training.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            lr=training.learning_rate,
+        )
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimiser, lambda step: rate(step, plan.steps, training.warmup)
+        )
+        self.tokenizer = plan.reading.tokenizer()
+        self.pad = self.tokenizer.pad_token_id or 0
+        on_cpu = device == "cpu"
+        self.budget = training.batch_tokens or (CPU_TOKENS if on_cpu else GPU_TOKENS)
+        self.dtype = devices.choose_dtype(training.dtype, device)
+
+    def step(self, model: Any, table: pa.Table, world: int) -> tuple[float, int]:
+        """One optimiser step; the mean loss and the number of words of this worker's share."""
+        import torch
+
+        batch = Batch.of(table, self.pad)
+        parts = batching.pack(batch.lengths, self.budget)
+        # Gradients are averaged over workers, whose shares may differ in words.
+        scale = max(self._total(float(batch.weights.sum()), world) / world, 1e-9)
+        total = 0.0
+        for number, rows in enumerate(parts):
+            alone = world > 1 and number < len(parts) - 1
+            with model.no_sync() if alone else nullcontext():
+                loss = self._loss(model, batch, rows) / scale
+                loss.backward()
+            total += float(loss.detach())
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.training.max_gradient)
+        self.optimiser.step()
+        self.schedule.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        return total, len(batch.words)
+
+    def _loss(self, model: Any, batch: Batch, rows: np.ndarray) -> torch.Tensor:
+        """The summed loss of some rows of a batch."""
+        import torch
+
+        grid, mask, cells, labels, weights, soft, probs = (
+            torch.from_numpy(array).to(self.device) for array in batch.part(rows)
+        )
+        mixed = self.dtype != torch.float32
+        with torch.autocast(self.device.split(":")[0], self.dtype, enabled=mixed):
+            logits = model(input_ids=grid, attention_mask=mask).logits
+        answers = logits.flatten(0, 1).index_select(0, cells)
+        loss = losses.hard(answers[~soft], labels[~soft], weights[~soft])
+        if len(probs):
+            match = losses.SOFT[self.plan.training.soft_loss]
+            loss = loss + match(answers[soft], probs, weights[soft])
+        return loss
+
+    def _total(self, value: float, world: int) -> float:
+        """The sum of a value over all workers."""
+        if world == 1:
+            return value
+        import torch
+        import torch.distributed
+
+        tensor = torch.tensor(value, device=self.device)
+        torch.distributed.all_reduce(tensor)
+        return float(tensor)
+
+    def report(self, progress: Progress, loss: float, rank: int, world: int) -> bool:
+        """Evaluate and save what was learnt; whether it is enough."""
+        import ray.train
+        from ray.train.collective import broadcast_from_rank_zero
+
+        metrics: dict[str, float] = {}
+        checkpoint, folder = None, None
+        if rank == 0:
+            folder = Path(tempfile.mkdtemp(prefix="projner-train-"))
+            metrics = self._saved(folder, progress, loss)
+            checkpoint = ray.train.Checkpoint.from_directory(folder)
+        if world > 1:
+            metrics = broadcast_from_rank_zero(metrics)
+        # Every worker reports, for each waits for the others here.
+        ray.train.report(metrics, checkpoint=checkpoint)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        return bool(metrics["enough"])
+
+    def _saved(self, folder: Path, progress: Progress, loss: float) -> dict[str, float]:
+        import torch
+
+        training = self.plan.training
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        metrics = {
+            "step": progress.step,
+            "epoch": progress.step / self.plan.epoch_steps,
+            "loss": loss,
+            "learning_rate": self.schedule.get_last_lr()[0],
+            "words_per_second": progress.words / max(progress.seconds, 1e-9),
+        }
+        # Where nothing tells checkpoints apart, the latest is the best.
+        metrics["f1"] = float(progress.step)
+        if self.plan.dev is not None:
+            label = Label(model=str(folder), device=training.device, max_tokens=training.max_tokens)
+            metrics["f1"] = f1.evaluate(self.plan.dev, labels_of(label, self.plan.dev)).overall.f1
+        gained = metrics["f1"] > progress.best
+        progress.best = max(progress.best, metrics["f1"])
+        progress.without_gain = 0 if gained else progress.without_gain + 1
+        metrics["enough"] = float(
+            training.patience is not None and progress.without_gain >= training.patience
+        )
+        progress.history.append(metrics)
+        state = {
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "progress": json.dumps(vars(progress)),
+        }
+        torch.save(state, folder / STATE)
+        return metrics
+
+    def restore(self, folder: Path) -> Progress:
+        """Go on from a checkpoint."""
+        import torch
+        from safetensors.torch import load_file
+
+        self.model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+        state = torch.load(folder / STATE, map_location=self.device, weights_only=True)
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+        return Progress(**json.loads(state["progress"]))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples as flat arrays: of each row its sub-words, and of each labelled word what is known."""
+
+    ids: np.ndarray
+    lengths: np.ndarray
+    words: np.ndarray
+    counts: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+    soft: np.ndarray
+    """Which words have probabilities, that they are learnt from instead of the label."""
+    probs: np.ndarray
+    """One row for each of these."""
+    pad: int
+
+    @classmethod
+    def of(cls, table: pa.Table, pad: int) -> Batch:
+        """The examples of a table of `examples.SCHEMA`."""
+        known = {name: lists(table[name]) for name in ("ids", "words", "labels", "weights")}
+        flat = {
+            name: pc.list_flatten(table[name].combine_chunks()).to_numpy(zero_copy_only=False)
+            for name in known
+        }
+        counts = np.diff(known["words"].offsets)
+        given = table["probs"].combine_chunks()
+        soft = np.repeat(np.asarray(given.is_valid()), counts)
+        probs = np.asarray(pc.list_flatten(given), np.float32)
+        return cls(
+            ids=flat["ids"],
+            lengths=np.diff(known["ids"].offsets),
+            words=flat["words"],
+            counts=counts,
+            labels=flat["labels"].astype(np.int64),
+            weights=flat["weights"],
+            soft=soft,
+            probs=probs.reshape(int(soft.sum()), -1)
+            if soft.any()
+            else np.empty((0, 0), np.float32),
+            pad=pad,
+        )
+
+    def part(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Of some rows: padded sub-words and their mask; of every labelled word its cell in that grid,
+        its label, its weight, and whether it is soft; and the probabilities of those that are."""
+        lengths, counts = self.lengths[rows], self.counts[rows]
+        width = int(lengths.max())
+        grid = np.full((len(rows), width), self.pad, np.int64)
+        lines = np.arange(len(rows)) * width
+        first = np.cumsum(self.lengths) - self.lengths
+        cells = grid.reshape(-1)
+        cells[batching.ranges(lines, lengths)] = self.ids[batching.ranges(first[rows], lengths)]
+        mask = (np.arange(width) < lengths[:, None]).astype(np.int64)
+        first_word = np.cumsum(self.counts) - self.counts
+        chosen = batching.ranges(first_word[rows], counts)
+        places = np.repeat(lines, counts) + self.words[chosen]
+        soft = self.soft[chosen]
+        probs = self.probs[(np.cumsum(self.soft) - 1)[chosen[soft]]]
+        return grid, mask, places, self.labels[chosen], self.weights[chosen], soft, probs
+
+
+def rate(step: int, steps: int, warmup: float) -> float:
+    """The learning rate at a step, as a share of the highest: up in the first `warmup` of the steps,
+    then straight down to 0 at the last."""
+    rising = warmup * steps
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    return max(0.0, (steps - step) / max(1.0, steps - rising))
+
+
+def new_model(training: Training, labels: Sequence[str]) -> Any:
+    """The checkpoint with a head for `labels`, new if its own is for others, in float32."""
+    import torch
+
+    settings = checkpoints.load_config(training.model, training.revision)
+    settings.id2label = dict(enumerate(labels))
+    settings.label2id = {name: number for number, name in enumerate(labels)}
+    return checkpoints.load_model(
+        "AutoModelForTokenClassification",
+        training.model,
+        revision=training.revision,
+        dtype=torch.float32,
+        device="cpu",
+        config=settings,
+        new_head=True,
+    )
+
+
+def labels_of(label: Label, sentences: f1.Labelled) -> f1.Labelled:
+    """The labels that a tagger gives to the words of sentences, by the stage that labels corpora."""
+    stage = Labeller(label, "target")
+    stage.setup()
+    table = pa.table({"target_tokens": pa.array(sentences.tokens, pa.list_(pa.string()))})
+    found = stage(table)["target_labels"].to_pylist()
+    tags = [
+        to_tags((Span(e["start"], e["end"], e["label"]) for e in entities), len(tokens))
+        for tokens, entities in zip(sentences.tokens, found, strict=True)
+    ]
+    return f1.Labelled(label.model, sentences.tokens, tags)

@@ -1,0 +1,129 @@
+"""Training through real Ray Train, on the demo corpus, from the demo's toy encoder."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from projner import config
+from projner.cli import main
+from projner.demo.write_corpus import CORPUS
+from projner.errors import JobError
+from projner.evaluate import f1
+from projner.train import fit, loop
+from projner.train.config import Gold, Training
+
+STEPS = 38
+
+
+@pytest.fixture
+def training(demo_models, tmp_path: Path) -> dict[str, Any]:
+    return {
+        "model": str(demo_models.encoder),
+        "data": {"gold": str(CORPUS / "train.swh.conll")},
+        "dev": str(CORPUS / "test.swh.conll"),
+        "output": str(tmp_path / "trained"),
+        "epochs": 2,
+        "learning_rate": 0.003,
+    }
+
+
+def fitted(training: dict[str, Any], **changes: Any) -> fit.Fitted:
+    return fit.fit(Training.model_validate({**training, **changes}))
+
+
+@pytest.mark.slow
+def test_the_tagger_works_everywhere_and_a_lost_worker_costs_no_step(
+    ray_session, training: dict[str, Any], tmp_path: Path, monkeypatch
+):
+    monkeypatch.setattr(fit, "_work", _DiesOnce(tmp_path / "died"))
+    made = fitted(training)
+    assert (tmp_path / "died").exists()
+    assert made.steps == STEPS
+    assert [row["step"] for row in made.history] == [STEPS / 2, STEPS]
+    assert made.f1 == max(row["f1"] for row in made.history) > 0.4
+
+    from transformers import pipeline
+
+    tagger = pipeline("token-classification", str(made.model), aggregation_strategy="first")
+    assert {entity["entity_group"] for entity in tagger("Wangari Maathai alizaliwa Nyeri .")} <= {
+        "PER",
+        "LOC",
+        "ORG",
+    }
+    assert made.signature in (made.model / "README.md").read_text(encoding="utf-8")
+
+    gold = f1.read_labelled(str(CORPUS / "test.swh.conll"))
+    again = loop.labels_of(config.Label(model=str(made.model)), gold)
+    assert f1.evaluate(gold, again).overall.f1 == pytest.approx(made.f1)
+
+    # All there already: no Ray, no model.
+    monkeypatch.setattr(fit, "_work", None)
+    assert fitted(training) == made
+    with pytest.raises(JobError, match=r"made with other settings \(epochs\)"):
+        fitted(training, epochs=3)
+
+
+@pytest.mark.slow
+def test_two_workers_take_the_steps_of_one(ray_session, training: dict[str, Any]):
+    made = fitted(training, epochs=1, workers={"count": 2, "cpus": 0.5}, dev=None)
+    assert made.steps == STEPS / 2
+    assert made.f1 is None
+
+
+class _DiesOnce:
+    """The work of a training whose worker dies in the second epoch, the first time."""
+
+    def __init__(self, flag: Path) -> None:
+        self.flag = flag
+
+    def __call__(self, given: dict[str, Any]) -> None:
+        step, flag, taken = loop._Worker.step, self.flag, []
+
+        def dying(*arguments: Any) -> Any:
+            taken.append(1)
+            if len(taken) == 25 and not flag.exists():
+                flag.touch()
+                os._exit(1)
+            return step(*arguments)
+
+        loop._Worker.step = dying  # type: ignore[method-assign]
+        loop.work(given["plan"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "TAGGER", "data": {"gold": "DATES"}}, "is a tagger without DATE"),
+        ({"dev": "DATES"}, "has DATE, which the training data do not"),
+        ({"max_tokens": 100_000}, "fewer than max_tokens"),
+        ({"patience": 2, "dev": None}, "patience needs gold under `dev`"),
+        ({"data": {}}, "names nothing to learn from"),
+        ({"epoch": 2}, "unknown key `epoch`; did you mean `epochs`"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_nothing_is_written(
+    changes: dict[str, Any], message: str, training, demo_models, tmp_path: Path, capsys
+):
+    dates = tmp_path / "dates.conll"
+    dates.write_text("Jumatatu B-DATE\n", encoding="utf-8")
+    text = yaml.safe_dump({**training, **changes})
+    text = text.replace("TAGGER", str(demo_models.tagger)).replace("DATES", str(dates))
+    path = tmp_path / "training.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert main(["train", str(path)]) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert len(told.strip().splitlines()) == 1
+    assert not (tmp_path / "trained").exists()
+
+
+def test_dev_is_read_as_gold_is():
+    made = Training.model_validate({"model": "m", "data": {"gold": "a"}, "dev": "b"})
+    assert made.dev == Gold(path="b")
+    assert json.loads(made.model_dump_json())["data"]["gold"][0]["path"] == "a"
