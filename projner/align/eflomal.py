@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -19,9 +19,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from projner import record, stage
+from projner import columns, record, stage
 from projner.align.sample import sample
 from projner.align.symmetrise import symmetrise
+from projner.columns import Lists
 from projner.config import Eflomal
 from projner.errors import JobError
 from projner.record import Status
@@ -35,6 +36,7 @@ difference was measured."""
 WHITE_SPACE = r"[\pZ\x09-\x0d\x1c-\x1f\x{85}]"
 """What would part a word in two in eflomal's files, and shift the links of those after it."""
 _STORED, _PRIORS = "links.arrow", "priors.arrow"
+_LINK = ("source", "target")
 _KEY = ("id", "revision")
 """Columns that tell what a row was made from."""
 
@@ -64,12 +66,10 @@ class EflomalAligner(Stage):
         pairs = sample(tables, self.config.sample, LONGEST, _KEY)
         sides = self._lines(pairs["source_tokens"]), self._lines(pairs["target_tokens"])
         forward, reverse = _align(*sides, self.config.model)
-        links = [
-            symmetrise(f, r, self.config.symmetrise) for f, r in zip(forward, reverse, strict=True)
-        ]
+        links = _symmetrised(forward, reverse, self.config.symmetrise)
         order = pc.sort_indices(pairs["id"])
         kept = {name: pairs[name] for name in pairs.column_names if name in _KEY}
-        stored = pa.table({**kept, "links": _column(links)}).take(order)
+        stored = pa.table({**kept, "links": links}).take(order)
         _write(folder / _STORED, stored)
         _write(folder / _PRIORS, _priors(*sides, forward, reverse))
 
@@ -105,12 +105,9 @@ class EflomalAligner(Stage):
         assert self._folder is not None
         sides = self._lines(table["source_tokens"]), self._lines(table["target_tokens"])
         priors = _priors_of(_read(self._folder / _PRIORS), *sides)
-        aligned = _align(*sides, self.config.model, priors)
-        return _column(
-            [symmetrise(f, r, self.config.symmetrise) for f, r in zip(*aligned, strict=True)]
-        )
+        return _symmetrised(*_align(*sides, self.config.model, priors), self.config.symmetrise)
 
-    def _lines(self, tokens: pa.ChunkedArray) -> list[str]:
+    def _lines(self, tokens: pa.ChunkedArray) -> pa.StringArray:
         """Sentences as eflomal reads them: a line of words each, lower-cased and cut to `prefix`."""
         words = pc.utf8_lower(pc.list_flatten(tokens))
         if self.config.prefix is not None:
@@ -120,7 +117,7 @@ class EflomalAligner(Stage):
         lengths = pc.list_value_length(tokens).combine_chunks()
         offsets = np.concatenate([[0], np.cumsum(np.asarray(lengths))]).astype(np.int32)
         rows = pa.ListArray.from_arrays(pa.array(offsets), words.combine_chunks())
-        return [line + "\n" for line in pc.binary_join(rows, " ").to_pylist()]
+        return pc.binary_join_element_wise(pc.binary_join(rows, " "), "\n", "")
 
 
 def _library() -> ModuleType:
@@ -135,74 +132,97 @@ def _library() -> ModuleType:
 
 
 def _align(
-    source: Sequence[str], target: Sequence[str], model: int, priors: str | None = None
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    source: pa.StringArray, target: pa.StringArray, model: int, priors: str | None = None
+) -> tuple[Lists, Lists]:
     """Links from source to target, and from target to source, of every pair of lines."""
     library = _library()
-    if not source:
-        return [], []
+    if not len(source):
+        return columns.no_lists(0, _LINK), columns.no_lists(0, _LINK)
     with tempfile.TemporaryDirectory(prefix="projner-eflomal-") as folder:
         files = os.path.join(folder, "forward"), os.path.join(folder, "reverse")
         iterations = 1.0 if priors is None else ITERATIONS_WITH_PRIORS
         aligner = library.Aligner(model=model, rel_iterations=iterations)
         given = io.StringIO(priors) if priors is not None else None
-        aligner.align(source, target, *files, priors_input=given)
-        forward, reverse = (_read_links(file) for file in files)
-    if not len(forward) == len(reverse) == len(source):
-        raise RuntimeError(f"eflomal aligned {len(forward)} of {len(source)} sentence pairs")
+        aligner.align(source.to_pylist(), target.to_pylist(), *files, priors_input=given)
+        forward, reverse = (_read_links(Path(file).read_bytes()) for file in files)
+    if not len(forward.offsets) == len(reverse.offsets) == len(source) + 1:
+        counts = len(forward.offsets) - 1, len(source)
+        raise RuntimeError("eflomal aligned {} of {} sentence pairs".format(*counts))
     return forward, reverse
 
 
-def _read_links(path: str) -> list[np.ndarray]:
-    with open(path, encoding="ascii") as lines:
-        return [np.array(line.replace("-", " ").split(), np.int32).reshape(-1, 2) for line in lines]
+def _read_links(text: bytes) -> Lists:
+    """The links of lines such as `0-0 1-2`, each of which ends with a line break."""
+    symbols = np.frombuffer(text, np.uint8)
+    words = np.fromstring(text.replace(b"-", b" "), np.int32, sep=" ").reshape(-1, 2)
+    ends = np.flatnonzero(symbols == ord("\n"))
+    offsets = np.concatenate([[0], np.searchsorted(np.flatnonzero(symbols == ord("-")), ends)])
+    return Lists(offsets, {"source": words[:, 0], "target": words[:, 1]})
+
+
+def _symmetrised(forward: Lists, reverse: Lists, method: str) -> pa.ListArray:
+    """The `links` column of links in both directions."""
+    if len(forward.offsets) <= columns.MANY_ROWS:
+        sides = forward.pairs(*_LINK), reverse.pairs(*_LINK)
+        rows = zip(forward.rows(), reverse.rows(), strict=True)
+        found = [symmetrise(sides[0][one], sides[1][other], method) for one, other in rows]
+        offsets = np.cumsum([0, *map(len, found)])
+        source, target = np.concatenate([np.empty((0, 2), np.int32), *found]).T
+    else:
+        # Here, since it takes half a second to load.
+        from projner.align.symmetrise_kernel import symmetrise_all
+
+        links = symmetrise_all(forward, reverse, method)
+        offsets, source, target = links.offsets, links.fields["source"], links.fields["target"]
+    scores = np.ones(len(source), np.float32)
+    items = pa.StructArray.from_arrays(
+        [pa.array(source), pa.array(target), pa.array(scores)], fields=list(record.LINK)
+    )
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), items)
 
 
 def _priors(
-    source: Sequence[str],
-    target: Sequence[str],
-    forward: Sequence[np.ndarray],
-    reverse: Sequence[np.ndarray],
+    source: pa.StringArray, target: pa.StringArray, forward: Lists, reverse: Lists
 ) -> pa.Table:
     """What was learnt, a line of eflomal's priors file a row, with the words that it is about."""
     library = _library()
     text = io.StringIO()
-    written = ([_written(links) for links in side] for side in (forward, reverse))
-    library.write_priors(text, *library.calculate_priors(source, target, *written))
-    lines = text.getvalue().splitlines(keepends=True)
-    kinds, sources, targets = [], [], []
-    for line in lines:
-        kind, *words = line.rstrip("\n").split("\t")
-        kinds.append(kind)
-        # LEX names a source and a target word, FERF a source word, FERR a target word.
-        sources.append(words[0] if kind in ("LEX", "FERF") else None)
-        targets.append({"LEX": words[1], "FERR": words[0]}.get(kind))
-    columns = {"source": sources, "target": targets, "line": lines}
-    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+    written = (_written(links).to_pylist() for links in (forward, reverse))
+    sides = source.to_pylist(), target.to_pylist()
+    library.write_priors(text, *library.calculate_priors(*sides, *written))
+    lines = pa.array(text.getvalue().splitlines(keepends=True), pa.string())
+    parts = pc.split_pattern(lines, "\t")
+    kind, first, second = (pc.list_element(parts, place) for place in range(3))
+    # LEX names a source and a target word, FERF a source word, FERR a target word.
+    of_source = pc.is_in(kind, pa.array(["LEX", "FERF"]))
+    of_target = pc.is_in(kind, pa.array(["LEX", "FERR"]))
+    named = pc.if_else(pc.equal(kind, "LEX"), second, first)
+    nothing = pa.scalar(None, pa.string())
+    return pa.table(
+        {
+            "source": pc.if_else(of_source, first, nothing),
+            "target": pc.if_else(of_target, named, nothing),
+            "line": lines,
+        }
+    )
 
 
-def _priors_of(priors: pa.Table, source: Sequence[str], target: Sequence[str]) -> str:
+def _priors_of(priors: pa.Table, source: pa.StringArray, target: pa.StringArray) -> str:
     """The priors file without what is about other words than these lines have."""
     kept = pa.array(np.ones(priors.num_rows, bool))
     for name, lines in (("source", source), ("target", target)):
-        words = pa.array(sorted({word for line in lines for word in line.split()}), pa.string())
+        words = pc.unique(pc.list_flatten(pc.utf8_split_whitespace(lines)))
         mine = pc.or_(pc.is_in(priors[name], words), pc.is_null(priors[name]))
         kept = pc.and_(kept, mine)
     return "".join(priors["line"].filter(kept).to_pylist())
 
 
-def _written(links: np.ndarray) -> str:
-    return " ".join(f"{source}-{target}" for source, target in links.tolist()) + "\n"
-
-
-def _column(rows: Sequence[np.ndarray]) -> pa.Array:
-    flat = np.concatenate([np.empty((0, 2), np.int32), *rows])
-    offsets = np.cumsum([0, *map(len, rows)], dtype=np.int32)
-    items = pa.StructArray.from_arrays(
-        [pa.array(flat[:, 0]), pa.array(flat[:, 1]), pa.array(np.ones(len(flat), np.float32))],
-        fields=list(record.LINK),
-    )
-    return pa.ListArray.from_arrays(pa.array(offsets), items)
+def _written(links: Lists) -> pa.StringArray:
+    """Lines such as `0-0 1-2` of the links of each row."""
+    ends = (pa.array(links.fields[name]).cast(pa.string()) for name in _LINK)
+    pairs = pc.binary_join_element_wise(*ends, "-")
+    rows = pa.ListArray.from_arrays(pa.array(links.offsets, pa.int32()), pairs)
+    return pc.binary_join_element_wise(pc.binary_join(rows, " "), "\n", "")
 
 
 def _write(path: Path, table: pa.Table) -> None:

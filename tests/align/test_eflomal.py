@@ -10,7 +10,14 @@ import pyarrow as pa
 import pytest
 
 from projner import config, record, stage
-from projner.align.eflomal import LONGEST, EflomalAligner
+from projner.align.eflomal import (
+    LONGEST,
+    EflomalAligner,
+    _read_links,
+    _symmetrised,
+    _written,
+)
+from projner.align.symmetrise import symmetrise
 from projner.errors import JobError
 
 eflomal = pytest.importorskip("eflomal", reason="needs the extra projner[eflomal]")
@@ -111,6 +118,32 @@ def test_no_word_shifts_the_links_of_those_after_it(tmp_path: Path, word: str) -
     aligner = EflomalAligner(config.Eflomal(sample=200))
     aligner.learn(iter([table(rows)]), tmp_path)
     assert f1(links(aligner.recall(tmp_path)(table(rows))), [true for *_, true in rows]) > 0.9
+
+
+def test_files_of_links_are_read_and_written() -> None:
+    text = b"0-0 1-2 10-11\n\n3-4\n"
+    read = _read_links(text)
+    assert read.offsets.tolist() == [0, 3, 3, 4]
+    assert read.pairs("source", "target").tolist() == [[0, 0], [1, 2], [10, 11], [3, 4]]
+    assert "".join(_written(read).to_pylist()).encode() == text
+
+
+@pytest.mark.parametrize("rows", [400, 1200])
+def test_few_and_many_rows_are_symmetrised_alike(rows: int) -> None:
+    chance = random.Random(rows)
+    lines = [
+        " ".join(f"{i}-{chance.randrange(9)}" for i in range(chance.randrange(9)))
+        for _ in range(2 * rows)
+    ]
+    forward, reverse = (
+        _read_links("".join(f"{line}\n" for line in side).encode())
+        for side in (lines[:rows], lines[rows:])
+    )
+    found = _symmetrised(forward, reverse, "grow-diag-final-and").to_pylist()
+    sides = forward.pairs("source", "target"), reverse.pairs("source", "target")
+    for number, (one, other) in enumerate(zip(forward.rows(), reverse.rows(), strict=True)):
+        expected = symmetrise(sides[0][one], sides[1][other], "grow-diag-final-and")
+        assert [[link["source"], link["target"]] for link in found[number]] == expected.tolist()
 
 
 def test_a_missing_package_says_which_extra(monkeypatch: pytest.MonkeyPatch) -> None:

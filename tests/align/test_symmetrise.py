@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projner.align.symmetrise import METHODS, symmetrise
+from projner.align.symmetrise_kernel import symmetrise_all
+from projner.columns import Lists
 
 LINKS = st.sets(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=10)
 
@@ -43,6 +45,22 @@ def test_methods_contain_each_other(forward: set, reverse: set) -> None:
         assert source in linked[0] or target in linked[1]
 
 
+def lists(rows: list[set[tuple[int, int]]]) -> Lists:
+    """Rows of links, each row's in no order."""
+    flat = np.array([link for row in rows for link in sorted(row, key=hash)], np.int32)
+    source, target = flat.reshape(-1, 2).T
+    return Lists(np.cumsum([0, *map(len, rows)]), {"source": source, "target": target})
+
+
+@given(st.lists(st.tuples(LINKS, LINKS), max_size=8), st.sampled_from(METHODS))
+def test_a_table_is_its_rows_one_by_one(rows: list[tuple[set, set]], method: str) -> None:
+    forward, reverse = [row[0] for row in rows], [row[1] for row in rows]
+    found = symmetrise_all(lists(forward), lists(reverse), method)
+    links = found.pairs("source", "target").tolist()
+    expected = [combined(*row, method) for row in rows]
+    assert [list(map(tuple, links[row])) for row in found.rows()] == expected
+
+
 @pytest.mark.parametrize("language", ["de", "es"])
 @pytest.mark.parametrize(
     ("method", "stored"), [("intersection", "intersection"), ("grow-diag-final-and", "gdfa")]
@@ -55,5 +73,9 @@ def test_every_europarl_pair_as_stored(
         lines = path.read_text(encoding="ascii").splitlines()
         return [{tuple(map(int, link.split("-"))) for link in line.split()} for line in lines]  # type: ignore[misc]
 
-    sides = zip(read("forward"), read("reverse"), strict=True)
+    forward, reverse = read("forward"), read("reverse")
+    sides = zip(forward, reverse, strict=True)
     assert [set(combined(f, r, method)) for f, r in sides] == read(stored)
+    found = symmetrise_all(lists(forward), lists(reverse), method)
+    links = found.pairs("source", "target").tolist()
+    assert [set(map(tuple, links[row])) for row in found.rows()] == read(stored)
