@@ -28,7 +28,7 @@ from pydantic import (
     model_validator,
 )
 
-from projner import languages
+from projner import languages, storage
 from projner.devices import Device, Precision
 from projner.errors import JobError
 
@@ -37,11 +37,19 @@ def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+def _without_credentials(location: str) -> str:
+    if problem := storage.credentials(location):
+        raise ValueError(problem)
+    return location
+
+
 def _language_code(name: str) -> str:
     return languages.find(name).code
 
 
-Paths = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+Location = Annotated[str, AfterValidator(_without_credentials)]
+"""A path or a URL."""
+Paths = Annotated[tuple[Location, ...], BeforeValidator(_as_tuple)]
 """Files, globs, folders or URLs; one may be written without a list."""
 LanguageCode = Annotated[str, AfterValidator(_language_code)]
 """Any name that `languages.find` knows; kept as the FLORES-200 code."""
@@ -72,7 +80,7 @@ class Corpus(Section):
     """jsonl, parquet: files with one record a row. hub: a data set's name or its folder on disk."""
     source_lang: LanguageCode
     target_lang: LanguageCodes
-    root: str = ""
+    root: Location = ""
     """Folder or URL that relative paths start from; the current folder by default."""
     documents: bool = False
     """text, jsonl, parquet, hub: each record is a document, whose sentences become the rows. In
@@ -411,7 +419,7 @@ class Project(Section):
 class Evaluate(Section):
     """Gold labels that figures are computed against."""
 
-    gold: str | dict[LanguageCode, str] | None = None
+    gold: Location | dict[LanguageCode, Location] | None = None
     """CoNLL file that labels the corpus's target side, sentence by sentence; with several target
     languages, the file of each that has one."""
     ignore: Paths = ()
@@ -472,7 +480,7 @@ class Job(Section):
     project: Project = Project()
     evaluate: Evaluate = Evaluate()
     compare: Compare = Compare()
-    output: str | None = None
+    output: Location | None = None
     resources: Resources = Resources()
 
     @model_validator(mode="before")

@@ -9,7 +9,6 @@ import errno
 import glob
 import os
 import shutil
-import time
 import urllib.parse
 import uuid
 from abc import ABC, abstractmethod
@@ -98,8 +97,11 @@ class Place(ABC):
         """
 
     @abstractmethod
-    def open(self) -> pa.NativeFile:
-        """The file, to be read anywhere. Raises OSError."""
+    def open(self, forward: bool = False) -> pa.NativeFile:
+        """The file, to be read here and there, or, where `forward`, from somewhere on.
+
+        Raises OSError.
+        """
 
     @abstractmethod
     def local(self, cache: Path) -> Path:
@@ -240,7 +242,7 @@ class Local(Place):
     def modified(self) -> float:
         return os.stat(self.url).st_mtime
 
-    def open(self) -> pa.NativeFile:
+    def open(self, forward: bool = False) -> pa.NativeFile:
         return pa.OSFile(self.url)
 
     def local(self, cache: Path) -> Path:
@@ -248,7 +250,10 @@ class Local(Place):
 
 
 class Remote(Place):
-    """In an object store, or whatever else fsspec reaches. Only whole objects are written."""
+    """In an object store, or whatever else fsspec reaches. Only whole objects are written.
+
+    Raises JobError for what keeps it from being reached.
+    """
 
     @cached_property
     def _reached(self) -> tuple[Any, str]:
@@ -260,36 +265,49 @@ class Remote(Place):
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.url,)
 
+    @contextmanager
+    def _store(self, expected: type[OSError] = FileNotFoundError) -> Iterator[tuple[Any, str]]:
+        """The file system and the path in it. Raises what is `expected` as it is."""
+        try:
+            yield self._reached
+        except expected:
+            raise
+        # Whatever the store's own library raises.
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno == errno.EBUSY:
+                raise
+            reason = (getattr(error, "strerror", None) or str(error)).partition("\n")[0]
+            raise JobError(
+                f"{self.url}: {reason or type(error).__name__}; mend the address, what the environment "
+                "says about the store and its credentials, or the network"
+            ) from error
+
     def read(self) -> bytes:
-        store, path = self._reached
-        return bytes(store.cat_file(path))
+        with self._store() as (store, path):
+            return bytes(store.cat_file(path))
 
     def write(self, content: bytes | pa.Buffer) -> None:
-        store, path = self._reached
-        store.pipe_file(path, bytes(content))
+        with self._store(FileExistsError) as (store, path):
+            store.pipe_file(path, bytes(content))
 
     def create(self, content: bytes) -> bool:
-        store, path = self._reached
         try:
-            store.pipe_file(path, content, mode="create")
-        except OSError as error:
-            # EBUSY: two writers at the very same moment, of whom the store refused one.
-            if not isinstance(error, FileExistsError) and error.errno != errno.EBUSY:
-                raise
-            # A client that got no answer asks again, and may meet what it wrote itself.
+            with self._store(FileExistsError) as (store, path):
+                store.pipe_file(path, content, mode="create")
+        except OSError:
+            # It is there, or another writer came at the very same moment. Or this very call wrote it: a
+            # client that got no answer asks again, and meets what it wrote itself.
             with suppress(FileNotFoundError):
                 return self.read() == content
             return False
         return True
 
     def remove(self) -> None:
-        store, path = self._reached
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), self._store() as (store, path):
             store.rm_file(path)
 
     def remove_folder(self) -> None:
-        store, path = self._reached
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), self._store() as (store, path):
             store.rm(path, recursive=True)
 
     def make(self) -> None:
@@ -313,44 +331,43 @@ class Remote(Place):
         return [name for name, item in self._entries() if item["type"] == "directory"]
 
     def _entries(self) -> list[tuple[str, dict[str, Any]]]:
-        store, path = self._reached
         try:
-            found = store.ls(path, detail=True)
-        except (FileNotFoundError, NotADirectoryError):
+            with self._store() as (store, path):
+                found = store.ls(path, detail=True)
+        except FileNotFoundError:
             return []
-        named = [(item["name"].rstrip("/").rpartition("/")[2], item) for item in found]
         # A folder can be listed as an empty object of its own name.
-        inside = [
-            (name, item) for name, item in named if item["name"].strip("/") != path.strip("/")
-        ]
-        return sorted(inside, key=lambda pair: pair[0])
+        inside = [item for item in found if item["name"].strip("/") != path.strip("/")]
+        named = [(item["name"].rstrip("/").rpartition("/")[2], item) for item in inside]
+        return sorted(named, key=lambda pair: pair[0])
 
     def is_file(self) -> bool:
-        store, path = self._reached
-        return bool(store.isfile(path))
+        with self._store() as (store, path):
+            return bool(store.isfile(path))
+
+    def is_folder(self) -> bool:
+        with self._store() as (store, path):
+            return bool(store.isdir(path))
 
     def modified(self) -> float:
-        store, path = self._reached
-        when = store.modified(path)
-        return when.timestamp() if isinstance(when, datetime) else time.time()
+        with self._store() as (store, path):
+            when: datetime = store.modified(path)
+            return when.timestamp()
 
-    def open(self) -> pa.NativeFile:
-        store, path = self._reached
-        # Parquet is read in few pieces of known place.
-        return pa.PythonFile(store.open(path, "rb", cache_type="none"), mode="r")
-
-    def read_on(self) -> pa.NativeFile:
-        """The file, to be read from somewhere on, in small pieces."""
-        store, path = self._reached
-        return pa.PythonFile(store.open(path, "rb", cache_type="readahead"), mode="r")
+    def open(self, forward: bool = False) -> pa.NativeFile:
+        with self._store() as (store, path):
+            # Parquet is read in few pieces of known place, text in many that follow each other.
+            kind = "readahead" if forward else "none"
+            return pa.PythonFile(store.open(path, "rb", cache_type=kind), mode="r")
 
     def local(self, cache: Path) -> Path:
-        place = cache / f"{uuid.uuid5(uuid.NAMESPACE_URL, self.url).hex}"
+        place = cache / uuid.uuid5(uuid.NAMESPACE_URL, self.url).hex
         if not place.exists():
             part = place.with_name(f".{place.name}.{uuid.uuid4().hex}")
             part.mkdir(parents=True)
             try:
                 self._copy(part)
+                # Another process may have been faster.
                 with suppress(OSError):
                     part.rename(place)
             finally:
@@ -358,12 +375,26 @@ class Remote(Place):
         return place
 
     def _copy(self, folder: Path) -> None:
-        store, path = self._reached
         for name in self.files():
-            store.get_file(f"{path}/{name}", str(folder / name))
+            (folder / name).write_bytes((self / name).read())
         for name in self.folders():
             (folder / name).mkdir()
             Remote(str(self / name))._copy(folder / name)
+
+    def matches(self) -> list[str]:
+        """The URLs of the files that this stands for as a file, a pattern or a folder, in order;
+        without hidden ones."""
+        with self._store() as (store, path):
+            if glob.has_magic(path):
+                found = [name for name in store.glob(path) if store.isfile(name)]
+            else:
+                found = store.find(path)
+            inside = [(name, name.removeprefix(path.rstrip("/"))) for name in sorted(found)]
+            return [
+                store.unstrip_protocol(name)
+                for name, rest in inside
+                if not any(part.startswith(".") for part in rest.split("/"))
+            ]
 
 
 def at(location: str | os.PathLike[str] | Place) -> Place:
@@ -411,27 +442,6 @@ def credentials(location: str) -> str | None:
             "them where the store's own library looks, such as the environment, and leave them out"
         )
     return None
-
-
-def expand(pattern: str) -> list[str]:
-    """The URLs of the files that a URL, a pattern of URLs or a folder's URL stands for, in order."""
-    place = at(pattern)
-    if not isinstance(place, Remote):
-        return sorted(glob.glob(place.url, recursive=True))
-    store, path = place._reached
-    if glob.has_magic(path):
-        found = [name for name in store.glob(path) if store.isfile(name)]
-    else:
-        found = store.find(path)
-    start = path.rstrip("/")
-    hidden = (
-        any(part.startswith(".") for part in name.removeprefix(start).split("/")) for name in found
-    )
-    return [
-        store.unstrip_protocol(name)
-        for name, left_out in sorted(zip(found, hidden, strict=True))
-        if not left_out
-    ]
 
 
 def _check_reachable(scheme: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -91,7 +93,23 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def ray_session() -> Iterator[str]:
+def s3_environment() -> Iterator[int]:
+    """The port at which this process and its children look for S3, whether or not it is there."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "projner-test-key")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "projner-test-secret")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        yield port
+
+
+@pytest.fixture(scope="session")
+def ray_session(s3_environment: int) -> Iterator[str]:
     """The address of one local Ray, of two CPUs, that this process has joined."""
     import ray
 
@@ -104,6 +122,28 @@ def ray_session() -> Iterator[str]:
     )
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def s3_server(s3_environment: int) -> Iterator[None]:
+    """A server that speaks S3, for this process and its children."""
+    server = pytest.importorskip("moto.server", reason="needs moto[s3], flask and flask-cors")
+    pytest.importorskip("s3fs", reason="needs the extra projner[s3]")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    running = server.ThreadedMotoServer("127.0.0.1", s3_environment, verbose=False)
+    running.start()
+    yield
+    running.stop()
+
+
+@pytest.fixture
+def s3(s3_server: None) -> str:
+    """The URL of an empty bucket."""
+    import s3fs
+
+    bucket = f"projner-{uuid.uuid4().hex}"
+    s3fs.S3FileSystem().mkdir(bucket)
+    return f"s3://{bucket}"
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from projner import storage
 from projner.errors import JobError
 
 BLOCK = 1 << 20
@@ -70,8 +71,14 @@ def expand(patterns: Iterable[str], root: str, key: str) -> list[File]:
     """
     found: list[File] = []
     for pattern in patterns:
-        path = os.path.join(root, pattern)
-        if os.path.isfile(path):
+        alone = not root or os.path.isabs(pattern) or storage.is_url(pattern)
+        path = pattern if alone else os.path.join(root, pattern)
+        place = storage.at(path) if storage.is_url(path) else None
+        if isinstance(place, storage.Local):
+            path = place.url
+        if isinstance(place, storage.Remote):
+            paths = place.matches()
+        elif os.path.isfile(path):
             paths = [path]
         elif os.path.isdir(path):
             paths = _files_under(path)
@@ -81,9 +88,14 @@ def expand(patterns: Iterable[str], root: str, key: str) -> list[File]:
             what = "holds no files" if os.path.isdir(path) else "no such file"
             start = f" (relative paths start from {root})" if root else ""
             raise JobError(f"{path}: {what}; mend corpus.{key}{start}")
-        absolute = not root or os.path.isabs(pattern)
-        found += [File(p if absolute else os.path.relpath(p, root), p) for p in paths]
+        found += [File(p if alone else _relative(p, root), p) for p in paths]
     return found
+
+
+def _relative(path: str, root: str) -> str:
+    if storage.is_url(root):
+        return path.removeprefix(root.rstrip("/") + "/")
+    return os.path.relpath(path, root)
 
 
 def _files_under(folder: str) -> list[str]:
@@ -103,7 +115,7 @@ def open_at(file: File, offset: int = 0) -> Iterator[Callable[[int], bytes]]:
     """
     codec = _CODECS.get(os.path.splitext(file.path)[1])
     try:
-        raw = pa.OSFile(file.path)
+        raw = storage.at(file.path).open(forward=True)
     except OSError as error:
         raise JobError(f"{file.path}: cannot be opened: {_reason(error)}") from None
     with raw:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from projner import storage
 from projner.corpus import records
 from projner.corpus.files import File
 from projner.corpus.reader import Position
@@ -79,7 +80,7 @@ def parquet(file: File, fields: Callable[[pa.Schema], Fields]) -> Parquet:
 
 def _open(file: File) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(file.path)
+        return pq.ParquetFile(storage.at(file.path).open())
     except (OSError, pa.ArrowException) as error:
         reason = str(error).partition("\n")[0]
         raise JobError(
