@@ -405,6 +405,10 @@ def test_what_compare_refuses(
         ([good, no_gold], "none.conll: no such file"),
         ([good, twin], "two job files have the same name"),
         ([good, "--methods", "best"], "unknown method 'best'; choose one of default"),
+        ([good, "--choose", "c.yaml"], "--choose needs gold"),
+        ([good, "--suite", "conll"], "give job files, or --suite NAME"),
+        ([], "give job files, or --suite NAME"),
+        (["--suite", "cnll"], "unknown suite 'cnll'; choose one of masakhaner2, xtreme, conll"),
     ]:
         code = cli.main(["compare", *map(str, jobs), "--output", str(tmp_path / "compared")])
         said = capsys.readouterr()
