@@ -25,16 +25,23 @@ def pack(
     In every batch, rows * longest <= `budget`; a row longer than that stands alone. A batch also
     ends where padding would exceed `max_waste` of the budget. The longest rows come first, so that too
     large a budget shows at once. Rows of equal length keep their order.
+
+    `lengths` (rows,) may also be (rows, sides), where each side is padded by itself; rows go by the
+    last side first.
     """
-    order = np.argsort(-np.asarray(lengths), kind="stable")
-    ordered = np.asarray(lengths)[order]
+    sides = np.asarray(lengths)
+    sides = sides[:, None] if sides.ndim == 1 else sides
+    order = np.lexsort(-sides.T)
+    ordered = sides[order]
     batches = []
     start = 0
     while start < len(order):
-        longest = int(ordered[start])
-        fitting = max(1, min(budget // max(1, longest), max_rows or budget))
-        padding = np.cumsum(longest - ordered[start : start + fitting])
-        end = start + int(np.searchsorted(padding, budget * max_waste, side="right"))
+        most = max(1, min(budget // max(1, int(ordered[start].sum())), max_rows or budget))
+        window = ordered[start : start + most]
+        padded = np.maximum.accumulate(window).sum(axis=1) * np.arange(1, len(window) + 1)
+        wasted = padded - np.cumsum(window.sum(axis=1))
+        fitting = int(((padded <= budget) & (wasted <= budget * max_waste)).sum())
+        end = start + max(1, fitting)
         batches.append(order[start:end])
         start = end
     return batches
@@ -65,10 +72,10 @@ class Padding:
     padding: int = 0
 
     def add(self, lengths: np.ndarray) -> None:
-        """Count a micro-batch of rows of these lengths."""
+        """Count a micro-batch of rows of these lengths, as `pack` takes them."""
         tokens = int(np.sum(lengths))
         self.tokens += tokens
-        self.padding += len(lengths) * int(np.max(lengths, initial=0)) - tokens
+        self.padding += len(lengths) * int(np.max(lengths, axis=0, initial=0).sum()) - tokens
 
     @property
     def share(self) -> float:

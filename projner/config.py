@@ -23,7 +23,9 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationError,
     model_validator,
 )
@@ -345,6 +347,15 @@ class Label(Section):
     dtype: Precision = "auto"
 
 
+ScoreName = Literal["evidence", "align", "align_gap", "ner", "ner_spans", "nmt"]
+Score = Annotated[
+    Annotated[ScoreName, Tag("one")]
+    | Annotated[dict[ScoreName, Annotated[float, Field(gt=0)]], Tag("several")],
+    # So that an error is about what was meant.
+    Discriminator(lambda value: "several" if isinstance(value, Mapping) else "one"),
+]
+
+
 class Project(Section):
     """How labels reach the target side."""
 
@@ -354,14 +365,17 @@ class Project(Section):
     with markers around its entities, and becomes the target side (EasyProject, LabelPigeon).
     back_translation: it is translated so, aligned with the target side in the same language, and the
     labels go on along these links (Politov et al. 2025)."""
-    score: Literal["evidence", "align", "align_gap"] = "evidence"
-    """match: how well a span projects an entity; see `projner.project.scores`."""
+    score: Score = "evidence"
+    """match: how well a span projects an entity, see `projner.project.scores`; or several scores with
+    their weights, such as `{align: 0.5, ner_spans: 0.5}`, whose weighted mean it is. ner, ner_spans: by
+    what a tagger sees on the target side. nmt: by how likely the translation model finds the pair."""
     surface: float | None = Field(0.65, gt=0, le=1)
     """match: least similarity of links between words that look alike; null for none. `evidence` weighs
     them beside the others; in other scores they replace a word's own links."""
-    candidates: Literal["ngram", "linked"] = "ngram"
-    """match: which spans compete: all n-grams (without those that could not be chosen anyway), or
-    always only those that begin and end at linked words."""
+    candidates: Literal["ngram", "linked", "ner"] = "ngram"
+    """match: which spans compete: all n-grams (without those that could not be chosen anyway), only
+    those that begin and end at linked words, or only those that a tagger finds on the target side,
+    whatever class it gives them."""
     max_words: int = Field(10, ge=1)
     """match: words of a span, at most."""
     solver: Literal["exact", "greedy", "milp"] = "exact"
@@ -403,6 +417,11 @@ class Project(Section):
         return self.languages.get(language, self)
 
     @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each score."""
+        return {self.score: 1.0} if isinstance(self.score, str) else dict(self.score.items())
+
+    @property
     def most(self) -> int | None:
         """`limit` as a number, None where there is none."""
         if self.limit is None:
@@ -411,6 +430,8 @@ class Project(Section):
 
     @model_validator(mode="after")
     def _check_limit(self) -> Project:
+        if not self.weights:
+            raise ValueError("`score` has no scores; name one, or leave it out")
         if self.relation != "<=" and self.most is None:
             raise ValueError(f"relation {self.relation} needs a number under `limit`")
         return self

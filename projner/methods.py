@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
@@ -16,10 +16,14 @@ from projner import config, record, stage, tags
 from projner.align.fuse import FusedAligner
 from projner.align.surface import SurfaceAligner
 from projner.errors import JobError
+from projner.project.fusion import Scorer
 from projner.project.marked import Marked
-from projner.project.stages import Heuristic, Match
+from projner.project.stages import Candidates, Heuristic, Match
 from projner.record import Status
 from projner.stage import Renamed, Stage
+
+if TYPE_CHECKING:
+    from projner.label.stage import Labeller
 
 NAMED: dict[str, config.Project] = {
     "default": config.Project(),
@@ -29,6 +33,13 @@ NAMED: dict[str, config.Project] = {
     # Published without a bound on the words of a span.
     "align_gap": config.Project(score="align_gap", surface=None, max_words=1000),
     "align_gap+surface": config.Project(score="align_gap", surface=0.75, max_words=1000),
+    "ner": config.Project(score="ner"),
+    "ner_spans": config.Project(score="ner_spans"),
+    "nmt": config.Project(score="nmt"),
+    "align_ner": config.Project(score={"align": 0.5, "ner": 0.5}, surface=None),
+    "align_ner_spans": config.Project(score={"align": 0.5, "ner_spans": 0.5}, surface=None),
+    "all": config.Project(score={"align": 0.5, "ner_spans": 0.5, "nmt": 1}, surface=None),
+    "ner_candidates": config.Project(score="align", surface=None, candidates="ner"),
 }
 """Projection methods by the name under which comparisons list them."""
 
@@ -163,8 +174,54 @@ def projection_stages(project: config.Project, job: config.Job | None = None) ->
         return _marked(project, job)
     if project.method != "match":
         return [Heuristic(project)]
-    beside = [] if project.surface is None else [SurfaceAligner(project.surface, beside=True)]
-    return [*beside, Match(project)]
+    scorer = Scorer(project)
+    steps: list[Stage] = []
+    tags: Sequence[str] = ()
+    if not {"target_labels", "target_probs"}.isdisjoint(scorer.inputs()):
+        tagger = _target_tagger(project, job)
+        steps.append(tagger)
+        tags = tagger.classes()
+    beside: list[Stage] = []
+    if project.surface is not None and "surface_links" in scorer.inputs():
+        beside = [SurfaceAligner(project.surface, beside=True)]
+    if "nmt" in project.weights:
+        candidates = Candidates(project, tags)
+        first = beside if "surface_links" in candidates.inputs else []
+        steps += [*first, candidates, _phrase_scorer(job)]
+    return [*steps, *beside, Match(project, tags)]
+
+
+def _target_tagger(project: config.Project, job: config.Job | None) -> Labeller:
+    """What fills `target_labels` and `target_probs`."""
+    section = None if job is None else job.label_target or job.label
+    if section is None:
+        raise JobError(
+            f"{_said(project)} looks at the target side with a tagger; name one under `label_target` or "
+            "`label` of a job"
+        )
+    from projner.label.stage import Labeller
+
+    return Labeller(section, "target", probabilities=True)
+
+
+def _phrase_scorer(job: config.Job | None) -> Stage:
+    if job is None or job.translate is None:
+        raise JobError(
+            "score nmt asks a translation model how likely spans are; name one under `translate` of a "
+            "job"
+        )
+    from projner.translate.similarity import PhraseScorer
+
+    codes = job.corpus.source_lang, *job.corpus.target_lang
+    return PhraseScorer(job.translate, languages=codes)
+
+
+def _said(project: config.Project) -> str:
+    """What in a projection section needs a tagger."""
+    if project.method != "match":
+        return f"method {project.method}"
+    (name, *_) = [name for name in project.weights if name.startswith("ner")] or [""]
+    return f"score {name}" if name else "candidates ner"
 
 
 def _marked(project: config.Project, job: config.Job | None) -> list[Stage]:
@@ -275,6 +332,19 @@ def project_sentence(
         status=done["status"],
         detail=done["status_detail"],
     )
+
+
+def usable(job: config.Job | None = None) -> dict[str, config.Project]:
+    """The named methods that need no models but those of a job; none at all without one."""
+
+    def is_usable(project: config.Project) -> bool:
+        try:
+            projection_stages(project, job)
+        except JobError:
+            return False
+        return True
+
+    return {name: project for name, project in NAMED.items() if is_usable(project)}
 
 
 def named(name: str) -> config.Project:

@@ -49,6 +49,26 @@ def test_pack_keeps_its_promises(lengths, budget, max_rows):
 
 
 @settings(deadline=None)
+@given(LENGTHS, st.randoms(use_true_random=False), st.integers(1, 400), st.none() | st.just(8))
+def test_pack_pads_each_side_by_itself(lengths, chance, budget, max_rows):
+    sides = np.array([lengths, [chance.randint(0, 9) for _ in lengths]]).T
+    batches = pack(sides, budget, max_rows)
+    for batch in batches:
+        padded = len(batch) * sides[batch].max(axis=0).sum()
+        assert len(batch) == 1 or padded <= budget
+        assert padded - sides[batch].sum() <= budget * WASTE
+        assert max_rows is None or len(batch) <= max_rows
+        padding = Padding()
+        padding.add(sides[batch])
+        assert (padding.tokens, padding.padding) == (
+            sides[batch].sum(),
+            padded - sides[batch].sum(),
+        )
+    order = np.concatenate([np.zeros(0, int), *batches])
+    assert order.tolist() == sorted(range(len(sides)), key=lambda n: (*-sides[n, ::-1], n))
+
+
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 5)), max_size=20))
 def test_ranges(pairs):
     starts, sizes = np.array(pairs, int).reshape(-1, 2).T

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -145,6 +146,31 @@ def test_a_language_differs_in_what_it_says() -> None:
     assert project.of("hau_Latn") == config.Project(score="align_gap", max_words=3)
     assert project.of("swh_Latn") is project
     assert config.Project.model_validate(project.model_dump()) == project
+
+
+@pytest.mark.parametrize(
+    ("score", "weights"),
+    [
+        ("align", {"align": 1}),
+        ({"align": 0.5, "ner_spans": 0.5, "nmt": 1}, {"align": 0.5, "ner_spans": 0.5, "nmt": 1}),
+    ],
+)
+def test_scores_have_weights(score: Any, weights: dict[str, float]) -> None:
+    assert config.Project(score=score).weights == weights
+
+
+@pytest.mark.parametrize(
+    ("score", "message"),
+    [
+        ("alignment", "project.score: Input should be .evidence"),
+        ({"alignment": 1}, "project.score: Input should be .evidence"),
+        ({"align": 0}, "project.score: Input should be greater than 0"),
+        ({}, "`score` has no scores; name one"),
+    ],
+)
+def test_what_scores_are_refused(score: Any, message: str) -> None:
+    with pytest.raises(JobError, match=message):
+        config.build({"corpus": CORPUS, "project": {"score": score}})
 
 
 @pytest.mark.parametrize(

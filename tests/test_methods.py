@@ -338,7 +338,7 @@ def test_where_the_labels_of_a_sentence_come_from() -> None:
     assert (pair.status, pair.detail) == ("ok", None)
 
 
-@pytest.mark.parametrize("method", methods.NAMED)
+@pytest.mark.parametrize("method", methods.usable())
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.source)
 def test_every_named_method_on_easy_sentences(method: str, pair: Any) -> None:
     source, spans = labelled(pair.source)
@@ -404,3 +404,32 @@ def test_one_sentence_needs_no_ray_and_no_model() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     )
     assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (
+            "ner",
+            "score ner looks at the target side with a tagger; name one under `label_target` or",
+        ),
+        ("align_ner_spans", "score ner_spans looks at the target side with a tagger; name one"),
+        ("ner_candidates", "candidates ner looks at the target side with a tagger; name one"),
+        (
+            "nmt",
+            "score nmt asks a translation model how likely spans are; name one under `translate`",
+        ),
+    ],
+)
+def test_what_one_sentence_has_no_model_for(method: str, message: str) -> None:
+    with pytest.raises(JobError, match=message):
+        projner.project_sentence(["Ada"], ["Ada"], [(0, 1, "PER")], [(0, 0)], method)
+    assert method not in methods.usable()
+    with pytest.raises(JobError, match=message):
+        methods.chain(job(project=methods.named(method).model_dump()), GIVEN)
+
+
+def test_the_method_of_a_language_is_looked_at_too() -> None:
+    with pytest.raises(JobError, match="score ner looks at the target side"):
+        methods.chain(job(project={"languages": {"swh": {"score": "ner"}}}), GIVEN)
+    assert methods.chain(job(project={"languages": {"hau": {"score": "ner"}}}), GIVEN)

@@ -99,7 +99,7 @@ def test_a_trainer_reads_a_run_as_it_is(bitext: Bitext, tmp_path: Path) -> None:
     assert all(len(row["tokens"]) == len(row["ner_tags"]) for row in found)
 
 
-@pytest.mark.parametrize("method", methods.NAMED)
+@pytest.mark.parametrize("method", methods.usable())
 def test_a_job_gives_what_its_stages_give_in_one_process(bitext: Bitext, method: str) -> None:
     job = config.build(bitext(list(PAIRS) * 3)).model_copy(
         update={"project": methods.named(method)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +20,16 @@ def projected(offsets: np.ndarray, fields: dict[str, np.ndarray | pa.Array]) -> 
         given = pa.nulls(count) if values is None else pa.array(values, from_pandas=True)
         arrays.append(given.cast(field.type))
     items = pa.StructArray.from_arrays(arrays, fields=list(record.PROJECTED))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), items)
+
+
+def candidates(found: Sequence[np.ndarray]) -> pa.Array:
+    """A `candidates` column from the (entity, start, end) of each row's pairs, (pairs, 3)."""
+    flat = np.concatenate([np.empty((0, 3), np.int32), *found]).astype(np.int32)
+    offsets = np.cumsum([0, *map(len, found)])
+    items = pa.StructArray.from_arrays(
+        [pa.array(values) for values in flat.T], fields=list(record.CANDIDATE)
+    )
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), items)
 
 

@@ -37,6 +37,14 @@ def linked(entities: Indices, links: Indices, n_words: int, max_words: int | Non
     return starts.astype(np.int32), (lasts + 1).astype(np.int32)
 
 
+def seen(found: Indices, n_words: int, max_words: int | None = None) -> Spans:
+    """The spans of `ngrams` among those that a tagger found, int32 (k, 2), whatever their class."""
+    chosen = np.zeros((n_words, n_words), bool)
+    chosen[found[:, 0], found[:, 1] - 1] = True
+    starts, lasts = np.nonzero(chosen & _within(n_words, max_words))
+    return starts.astype(np.int32), (lasts + 1).astype(np.int32)
+
+
 def _within(n_words: int, max_words: int | None) -> npt.NDArray[np.bool_]:
     """Which pairs of a first and a last word make a span of `max_words` words at most."""
     lengths = np.arange(1, n_words + 1) - np.arange(n_words)[:, None]

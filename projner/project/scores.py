@@ -1,8 +1,8 @@
 """How well a candidate span of the target sentence projects a source entity.
 
-Each score takes entities int32 (n, 2) as [start, end) of source words, links int32 (k, 2) of
-(source, target) words, and `Spans` of m candidates, and returns float64 (n, m), 0 where a pair is
-out of the question. Sums over a span are differences of running sums over the words (`_within`), so
+Each score returns float64 (n, m) for n entities and `Spans` of m candidates, 0 where a pair is out of
+the question. Entities are int32 (n, 2) as [start, end) of source words, links int32 (k, 2) of
+(source, target) words. Sums over a span are differences of running sums over the words (`_within`), so
 that a score costs a few operations per candidate.
 """
 
@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from projner.project.candidates import Indices, Spans
 from projner.romanise import romanise
+from projner.tags import split_tag
 
 Floats = npt.NDArray[np.float64]
 Similarities = npt.NDArray[np.floating]
@@ -238,6 +239,107 @@ def evidence(
     return scores
 
 
+ALPHA = 1.15
+MIN_NER = 0.05
+MIN_NMT = 0.1
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of a tagger, and which of its tags begin and which continue an entity of each.
+
+    `begins` and `continues` are float64 (tags, classes) of zeros and ones.
+    """
+
+    names: tuple[str, ...]
+    begins: Floats
+    continues: Floats
+
+    @classmethod
+    def read(cls, tags: Sequence[str]) -> Classes:
+        """The classes of IOB1, IOB2 or IOBES tags.
+
+        Where a class has neither B nor S, the tags are IOB1, and I begins entities of every class.
+        """
+        parts = [split_tag(tag) for tag in tags]
+        names = tuple(dict.fromkeys(label for _, label in parts if label))
+        begin = {label for prefix, label in parts if prefix in "BS"}
+        first = "BS" if begin.issuperset(names) else "BSI"
+        begins, continues = np.zeros((2, len(tags), len(names)))
+        for row, (prefix, label) in enumerate(parts):
+            if label:
+                begins[row, names.index(label)] = prefix in first
+                continues[row, names.index(label)] = prefix in "IE"
+        return cls(names, begins, continues)
+
+    def spans(self, probabilities: Similarities, spans: Spans, alpha: float) -> Floats:
+        """For each class and span alpha^(words - 1) * the mean probability of its tags there."""
+        starts, ends = spans
+        inside = probabilities @ self.continues
+        first = (probabilities @ self.begins)[starts] - inside[starts]
+        sums = np.zeros((len(inside) + 1, len(self.names)))
+        np.cumsum(inside, axis=0, out=sums[1:])
+        words = (ends - starts)[:, None]
+        # A sum that should be 0 may come out a little below.
+        total = np.maximum(0, first + sums[ends] - sums[starts])
+        means: Floats = (alpha ** (words - 1) * total / words).T
+        return means
+
+
+def ner(
+    labels: Sequence[str], probabilities: Similarities, classes: Classes, spans: Spans
+) -> Floats:
+    """Whether a tagger sees an entity of the same class in a span.
+
+    The mean of the probabilities of B-class at the first word and I-class at the others, times
+    1.15 ^ (words - 1), since longer spans should win over their parts; 0 below 0.05. From the thesis
+    behind Politov et al. 2025 (arXiv 2501.18750).
+
+    Args:
+        labels: the class of each entity; one that the tagger does not know scores 0.
+        probabilities: floats (target words, tags).
+        classes: what the tags mean.
+    """
+    by_class = _at_least(classes.spans(probabilities, spans, ALPHA), MIN_NER)
+    unknown = np.zeros(len(spans[0]))
+    known = dict(zip(classes.names, by_class, strict=True))
+    scores = [known.get(label, unknown) for label in labels]
+    return np.array(scores).reshape(len(labels), len(spans[0]))
+
+
+def ner_spans(
+    n_entities: int, probabilities: Similarities, classes: Classes, spans: Spans
+) -> Floats:
+    """Whether a tagger sees an entity of any class in a span: the most that `ner` gives for one."""
+    by_class = classes.spans(probabilities, spans, ALPHA)
+    best = _at_least(by_class.max(axis=0, initial=0), MIN_NER)
+    return np.tile(best, (n_entities, 1))
+
+
+def nmt(n_entities: int, candidates: Indices, similarities: Similarities, spans: Spans) -> Floats:
+    """How likely a span is to be a translation of an entity; see `projner.translate.similarity`.
+
+    0 below 0.1 and for pairs that are no candidates.
+
+    Args:
+        candidates: int32 (k, 3), (entity, start, end) of pairs whose span is one of `spans`.
+        similarities: floats (k,), theirs.
+    """
+    scores = np.zeros((n_entities, len(spans[0])))
+    place = {
+        span: column for column, span in enumerate(zip(*map(np.ndarray.tolist, spans), strict=True))
+    }
+    held = [place[start, end] for _, start, end in candidates.tolist()]
+    scores[candidates[:, 0], held] = _at_least(similarities, MIN_NMT)
+    return scores
+
+
+def fuse(weighted: Sequence[tuple[float, Floats]]) -> Floats:
+    """The weighted mean of scores, given with their weights."""
+    total = sum(weight for weight, _ in weighted)
+    return sum((weight / total * score for weight, score in weighted), np.zeros(1))
+
+
 @lru_cache(maxsize=1 << 18)
 def form(token: str) -> tuple[int, int, str]:
     """Letters, case and script of a word."""
@@ -247,6 +349,10 @@ def form(token: str) -> tuple[int, int, str]:
         case = LOWER if first.islower() else UPPER
     script = "" if first is None else unicodedata.name(first, "UNKNOWN").split()[0]
     return len(romanise(token)), case, script
+
+
+def _at_least(scores: Similarities, least: float) -> Floats:
+    return np.where(scores >= least, scores, 0).astype(np.float64)
 
 
 def _within(values: npt.NDArray[np.generic], spans: Spans) -> Floats:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -13,20 +13,21 @@ import pyarrow.compute as pc
 from projner import columns, record, stage
 from projner.columns import Lists
 from projner.config import Project
-from projner.project import arrays, candidates, heuristic, match, scores
+from projner.project import arrays, heuristic, match
+from projner.project.fusion import SCORED_ELSEWHERE, Scorer, Sentence
 from projner.record import Status
 from projner.stage import Stage
 
+if TYPE_CHECKING:
+    from projner.project import kernel
 
-class Sentence(NamedTuple):
-    """One sentence pair, as `scores` takes it."""
-
-    source_tokens: Sequence[str]
-    target_tokens: Sequence[str]
-    entities: np.ndarray
-    links: np.ndarray
-    surface: np.ndarray
-    similarities: np.ndarray
+_WHAT = {
+    "links": "word links",
+    "target_labels": "labels of a tagger on its target side",
+    "target_probs": "labels of a tagger on its target side",
+    "source_entities": "labels on its source side",
+}
+"""What a row has none of where a column is null; the last is said first."""
 
 
 class Projected(NamedTuple):
@@ -64,8 +65,9 @@ class Projector(Stage):
     inputs: tuple[str, ...] = ("source_tokens", "target_tokens", "source_entities", "links")
     outputs = ("target_entities", "tokens", "ner_tags")
 
-    def __init__(self, config: Project) -> None:
+    def __init__(self, config: Project, tags: Sequence[str] = ()) -> None:
         self.config = config
+        self.scorer = Scorer(config, tags)
 
     @abstractmethod
     def project(self, sentence: Sentence) -> Outcome:
@@ -74,6 +76,7 @@ class Projector(Stage):
     def choose(self, table: pa.Table) -> tuple[Chosen, dict[int, Outcome]]:
         """The spans of all rows, and what became of rows that were projected one by one."""
         labelled = pc.list_value_length(table["source_entities"]).fill_null(0).to_numpy() > 0
+        labelled[list(_lacking(table, self.inputs))] = False
         return self._one_by_one(table, np.flatnonzero(labelled))
 
     def __call__(self, table: pa.Table) -> pa.Table:
@@ -99,10 +102,10 @@ class Projector(Stage):
         table = record.with_column(table, "tokens", table["target_tokens"])
         tags = arrays.iob2(lengths, offsets, chosen.start, chosen.end, labels)
         table = record.with_column(table, "ner_tags", tags)
-        return _with_outcomes(table, {**outcomes, **_lacking(table)})
+        return _with_outcomes(table, {**outcomes, **_lacking(table, self.inputs)})
 
     def _one_by_one(self, table: pa.Table, rows: np.ndarray) -> tuple[Chosen, dict[int, Outcome]]:
-        sentences = _sentences(table.take(pa.array(rows)))
+        sentences = self.scorer.sentences(table.take(pa.array(rows)))
         outcomes = dict(zip(rows.tolist(), map(self.project, sentences), strict=True))
         flat = [(row, *item) for row, outcome in outcomes.items() for item in outcome.projected]
         values = np.array(flat, np.float64).reshape(-1, len(Chosen._fields)).T
@@ -114,40 +117,46 @@ class Match(Projector):
 
     name: ClassVar[str] = "match"
 
-    def __init__(self, config: Project) -> None:
-        super().__init__(config)
-        if config.surface is not None:
-            self.inputs = (*self.inputs, "surface_links")
+    def __init__(self, config: Project, tags: Sequence[str] = ()) -> None:
+        """`tags`: of the target side's tagger, for scores that use it."""
+        super().__init__(config, tags)
+        self.inputs = self.scorer.inputs()
 
     def settings(self) -> dict[str, Any]:
-        used = {"candidates", "max_words", "score", "solver", "relation"}
-        return {**self.config.model_dump(mode="json", include=used), "limit": self.config.most}
+        used = {"candidates", "max_words", "solver", "relation"}
+        return {
+            **self.config.model_dump(mode="json", include=used),
+            "score": _signed(self.config),
+            "limit": self.config.most,
+        }
 
     def choose(self, table: pa.Table) -> tuple[Chosen, dict[int, Outcome]]:
         config = self.config
         once = config.most == 1 and config.relation == "<="
-        if not (once and config.solver == "exact" and table.num_rows >= columns.MANY_ROWS):
+        exact = once and config.solver == "exact" and config.candidates != "ner"
+        (score, *others) = config.weights
+        if others or not (exact and self.scorer.by_links and table.num_rows >= columns.MANY_ROWS):
             return super().choose(table)
         # Here, since it takes half a second to load.
         from projner.project import kernel
 
         names = ("source_tokens", "target_tokens")
         words = kernel.words()
-        if config.score == "evidence":
+        if score == "evidence":
             sides, distinct = columns.encode(*(table[name] for name in names))
             words = kernel.words(distinct)
         else:
             sides = [columns.lists(table[name]) for name in names]
         rows = kernel.rows(*_lists(table), *sides)
-        *found, left = kernel.match(rows, words, config.score, config.max_words)
+        *found, left = kernel.match(rows, words, cast("kernel.Score", score), config.max_words)
         rest, outcomes = self._one_by_one(table, np.flatnonzero(left))
         both = Chosen(*map(np.concatenate, zip(found, rest, strict=True)))
         order = np.argsort(both.row, kind="stable")
         return Chosen(*(values[order] for values in both)), outcomes
 
     def project(self, sentence: Sentence) -> Outcome:
-        spans = self._candidates(sentence)
-        scored = self._score(sentence, spans)
+        spans = self.scorer.candidates(sentence)
+        scored = self.scorer.score(sentence, spans)
         limit = match.Limit(self.config.most, self.config.relation)
         found = self._solve(scored, *spans, limit)
         if found.status == "infeasible":
@@ -169,29 +178,6 @@ class Match(Projector):
             return Outcome(projected, Status.BOUNDED, detail)
         return Outcome(projected)
 
-    def _candidates(self, sentence: Sentence) -> candidates.Spans:
-        words, most = len(sentence.target_tokens), self.config.max_words
-        # A span that scores nothing is only ever chosen to fill a quota.
-        if self.config.candidates == "ngram" and self.config.relation != "<=":
-            return candidates.ngrams(words, most)
-        links = np.concatenate([sentence.links, sentence.surface])
-        return candidates.linked(sentence.entities, links, words, most)
-
-    def _score(self, sentence: Sentence, spans: candidates.Spans) -> np.ndarray:
-        if self.config.score == "evidence":
-            return scores.evidence(
-                sentence.entities,
-                sentence.links,
-                sentence.surface,
-                sentence.similarities,
-                scores.forms(sentence.source_tokens),
-                scores.forms(sentence.target_tokens),
-                spans,
-            )
-        score = {"align": scores.align, "align_gap": scores.align_gap}[self.config.score]
-        links = scores.replace_links(sentence.links, sentence.surface)
-        return score(sentence.entities, links, len(sentence.target_tokens), spans)
-
     def _solve(
         self, scored: np.ndarray, starts: np.ndarray, ends: np.ndarray, limit: match.Limit
     ) -> match.Matching:
@@ -202,6 +188,33 @@ class Match(Projector):
 
             return milp(scored, starts, ends, limit)
         return match.solve(scored, starts, ends, limit)
+
+
+class Candidates(Stage):
+    """Fills `candidates` with the pairs that another room should score: those that the other scores
+    leave above zero, or all where there are none."""
+
+    name: ClassVar[str] = "candidates"
+    outputs = ("candidates",)
+
+    def __init__(self, config: Project, tags: Sequence[str] = ()) -> None:
+        """`tags`: of the target side's tagger, for scores that use it."""
+        self.config = config
+        self.scorer = Scorer(config, tags)
+        self.inputs = self.scorer.inputs(without=SCORED_ELSEWHERE)
+
+    def settings(self) -> dict[str, Any]:
+        used = self.config.model_dump(mode="json", include={"candidates", "max_words", "relation"})
+        return {**used, "score": _signed(self.config, without=SCORED_ELSEWHERE)}
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        found: list[np.ndarray] = []
+        for sentence in self.scorer.sentences(table):
+            spans = self.scorer.candidates(sentence)
+            scored = self.scorer.score(sentence, spans, without=SCORED_ELSEWHERE)
+            entity, span = np.nonzero(scored)
+            found.append(np.stack([entity, spans[0][span], spans[1][span]], axis=1))
+        return record.with_column(table, "candidates", arrays.candidates(found))
 
 
 class Heuristic(Projector):
@@ -225,6 +238,14 @@ class Heuristic(Projector):
         return Outcome([Projected(*item) for item in found])
 
 
+def _signed(config: Project, without: Collection[str] = ()) -> Any:
+    """The scores of a section as they stand in settings."""
+    weights = {name: weight for name, weight in config.weights.items() if name not in without}
+    if len(weights) < 2:
+        return next(iter(weights), None)
+    return {name: weight / sum(weights.values()) for name, weight in weights.items()}
+
+
 def _lists(table: pa.Table) -> tuple[Lists, Lists, Lists]:
     """Entities, links and surface links."""
     entities = columns.lists(table["source_entities"], ["start", "end"])
@@ -235,30 +256,13 @@ def _lists(table: pa.Table) -> tuple[Lists, Lists, Lists]:
     return entities, links, columns.lists(table["surface_links"], fields)
 
 
-def _sentences(table: pa.Table) -> list[Sentence]:
-    entities, links, surface = _lists(table)
-    spans, pairs = entities.pairs("start", "end"), links.pairs("source", "target")
-    alike, likeness = surface.pairs("source", "target"), surface.fields["score"]
-    rows = zip(
-        table["source_tokens"].to_pylist(),
-        table["target_tokens"].to_pylist(),
-        entities.rows(),
-        links.rows(),
-        surface.rows(),
-        strict=True,
-    )
-    return [
-        Sentence(source, target, spans[e], pairs[k], alike[h], likeness[h])
-        for source, target, e, k, h in rows
-    ]
-
-
-def _lacking(table: pa.Table) -> dict[int, Outcome]:
+def _lacking(table: pa.Table, inputs: Sequence[str]) -> dict[int, Outcome]:
     """Rows that nobody gave labels or links: no labels there are not known to be none."""
     lacking: dict[int, Outcome] = {}
-    for name, what in (("links", "word links"), ("source_entities", "labels on its source side")):
-        for row in np.flatnonzero(table[name].is_null()).tolist():
-            lacking[row] = Outcome([], Status.ERROR, f"the row has no {what}")
+    for name, what in _WHAT.items():
+        if name in inputs:
+            for row in np.flatnonzero(table[name].is_null()).tolist():
+                lacking[row] = Outcome([], Status.ERROR, f"the row has no {what}")
     return lacking
 
 

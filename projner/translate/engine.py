@@ -160,7 +160,7 @@ class CodeEngine(ABC):
         targets: Sequence[Language],
     ) -> np.ndarray:
         scored = self.token_scores(texts, translations, sources, targets)
-        return np.array([scores.mean() for scores in scored], np.float32)
+        return np.array([scores.sum() / len(scores) for scores in scored], np.float32)
 
     def token_scores(
         self,
@@ -170,7 +170,10 @@ class CodeEngine(ABC):
         targets: Sequence[Language],
     ) -> list[np.ndarray]:
         codec = self.codec
-        ids, given = codec.encode(texts), codec.encode(translations)
+        # Phrases come up again and again.
+        distinct = list(dict.fromkeys([*texts, *translations]))
+        encoded = dict(zip(distinct, codec.encode(distinct), strict=True))
+        ids, given = ([encoded[text] for text in side] for side in (texts, translations))
 
         def begin(rows: np.ndarray) -> Finish[list[float]]:
             return self._begin_scores(
@@ -178,7 +181,7 @@ class CodeEngine(ABC):
                 [[codec.token(targets[row]), *given[row]] for row in rows],
             )
 
-        lengths = _lengths(ids) + _lengths(given) + 4
+        lengths = np.stack([_lengths(ids), _lengths(given)], axis=1) + 2
         return self._in_batches(lengths, begin, lambda _, rows: [*map(np.array, rows)])()
 
     def _in_batches(

@@ -48,39 +48,20 @@ def load(config: Translate, cpus: float | None = None) -> Engine:
     return _ENGINES[config.engine][1](resolve(config), cpus)
 
 
-class Translator(Stage):
-    """Text and words of one side, translated from the other side's text.
+class ModelStage(Stage):
+    """A stage with a translation model; what it does with it, its subclass says."""
 
-    Translate-test translates from the target, translate-train from the source. A translation that
-    is empty, endless, repetitive or far too short gives its row the status `translation_failed`;
-    the row keeps it, so that it can be looked at.
-    """
-
-    name: ClassVar[str] = "translate"
     room: ClassVar[str | None] = "translate"
 
-    def __init__(
-        self,
-        config: Translate,
-        from_side: Literal["source", "target"],
-        *,
-        languages: Iterable[str] = (),
-    ) -> None:
-        """A translator from `from_side` to the other.
+    def __init__(self, config: Translate, *, languages: Iterable[str] = ()) -> None:
+        """A stage with the model of `config`.
 
-        Args:
-            config: which model, and how it decodes.
-            from_side: the side that is translated.
-            languages: FLORES-200 codes that the model must know, or `setup` refuses it.
+        `languages`: FLORES-200 codes that the model must know, or `setup` refuses it.
         """
         self.config = config
-        self.from_side = from_side
         self._languages = tuple(languages)
-        to_side = _OTHER[from_side]
-        self.inputs = (f"{from_side}_text", f"{from_side}_lang", f"{to_side}_lang")
-        self.outputs = (f"{to_side}_text", f"{to_side}_tokens")
 
-    def resolved(self) -> Translator:
+    def resolved(self) -> ModelStage:
         settled = copy.copy(self)
         # The device stays as it is: results do not depend on it, and an actor takes what it gets.
         settled.config = self.config.model_copy(update={"dtype": resolve(self.config).dtype})
@@ -102,14 +83,48 @@ class Translator(Stage):
 
     def setup(self, cpus: float | None = None) -> None:
         self._engine = load(self.config, cpus)
-        self._sentences = 0
-        self._seconds = 0.0
         for code in self._languages:
             if not self._engine.knows(languages.find(code)):
                 raise JobError(
                     f"{self.config.model}: does not know {code}; choose a model that does, or "
                     "leave the language out"
                 )
+
+
+class Translator(ModelStage):
+    """Text and words of one side, translated from the other side's text.
+
+    Translate-test translates from the target, translate-train from the source. A translation that
+    is empty, endless, repetitive or far too short gives its row the status `translation_failed`;
+    the row keeps it, so that it can be looked at.
+    """
+
+    name: ClassVar[str] = "translate"
+
+    def __init__(
+        self,
+        config: Translate,
+        from_side: Literal["source", "target"],
+        *,
+        languages: Iterable[str] = (),
+    ) -> None:
+        """A translator from `from_side` to the other.
+
+        Args:
+            config: which model, and how it decodes.
+            from_side: the side that is translated.
+            languages: FLORES-200 codes that the model must know, or `setup` refuses it.
+        """
+        super().__init__(config, languages=languages)
+        self.from_side = from_side
+        to_side = _OTHER[from_side]
+        self.inputs = (f"{from_side}_text", f"{from_side}_lang", f"{to_side}_lang")
+        self.outputs = (f"{to_side}_text", f"{to_side}_tokens")
+
+    def setup(self, cpus: float | None = None) -> None:
+        super().setup(cpus)
+        self._sentences = 0
+        self._seconds = 0.0
 
     def counters(self) -> Mapping[str, float]:
         return {

@@ -75,3 +75,18 @@ def test_matching_loses_nothing_without_the_other_spans(problem, max_words, scor
             (matching.objective, [(e, spans[0][c], spans[1][c]) for e, c in matching.pairs])
         )
     assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(
+    ("found", "max_words", "expected"),
+    [
+        ([], None, []),
+        # By start, then by end; what two labels share is there once.
+        ([(2, 4), (0, 1), (0, 3), (2, 4)], None, [(0, 1), (0, 3), (2, 4)]),
+        ([(0, 3), (3, 4)], 2, [(3, 4)]),
+    ],
+)
+def test_seen(found, max_words, expected):
+    spans = candidates.seen(pairs(found), 4, max_words)
+    assert as_list(spans) == expected
+    assert spans[0].dtype == spans[1].dtype == np.int32

@@ -416,3 +416,116 @@ def test_figures(shared_data, read, names, expected):
             predicted[method] += len(found)
             right[method] += len({(s, e, entities[i].label) for i, s, e in found} & {*gold})
     assert 2 * right / (predicted + labelled) == pytest.approx(expected, abs=0.0006)
+
+
+IOB2 = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+
+
+@pytest.mark.parametrize(
+    ("tags", "begins", "continues"),
+    [
+        (IOB2, {"PER": ["B-PER"], "LOC": ["B-LOC"]}, {"PER": ["I-PER"], "LOC": ["I-LOC"]}),
+        (
+            ["B-PER", "I-PER", "E-PER", "S-PER", "O"],
+            {"PER": ["B-PER", "S-PER"]},
+            {"PER": ["I-PER", "E-PER"]},
+        ),
+        # Some class has no B: I begins them all.
+        (
+            ["O", "B-LOC", "I-LOC", "I-PER"],
+            {"PER": ["I-PER"], "LOC": ["B-LOC", "I-LOC"]},
+            {"PER": ["I-PER"], "LOC": ["I-LOC"]},
+        ),
+        ([], {}, {}),
+    ],
+)
+def test_what_tags_begin_and_continue(tags, begins, continues):
+    classes = scores.Classes.read(tags)
+    assert set(classes.names) == begins.keys() == continues.keys()
+    for matrix, expected in ((classes.begins, begins), (classes.continues, continues)):
+        for column, name in zip(matrix.T, classes.names, strict=True):
+            assert [tag for tag, one in zip(tags, column, strict=True) if one] == expected[name]
+
+
+NER_CASES = [
+    # B of the first word, I of the others.
+    ((0, 1), "PER", 0.8),
+    ((0, 2), "PER", 1.15 * (0.8 + 0.6) / 2),
+    ((0, 3), "PER", 1.15**2 * (0.8 + 0.6 + 0.0) / 3),
+    ((1, 2), "PER", 0.1),
+    ((2, 3), "LOC", 0.7),
+    ((1, 3), "LOC", 0.0),
+    # Under 0.05.
+    ((0, 1), "LOC", 0.0),
+    # A class that the tagger does not know.
+    ((0, 1), "DATE", 0.0),
+]
+SEEN = [[0.16, 0.8, 0.0, 0.04, 0.0], [0.27, 0.1, 0.6, 0.03, 0.0], [0.3, 0.0, 0.0, 0.7, 0.0]]
+
+
+@pytest.mark.parametrize(("span", "label", "expected"), NER_CASES)
+def test_ner(span, label, expected):
+    spans = np.array(span[:1], np.int32), np.array(span[1:], np.int32)
+    found = scores.ner(["PER", label], np.array(SEEN), scores.Classes.read(IOB2), spans)
+    assert found[1, 0] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("span", "expected"), [((0, 2), 1.15 * 1.4 / 2), ((2, 3), 0.7), ((1, 2), 0.1)]
+)
+def test_ner_spans(span, expected):
+    spans = np.array(span[:1], np.int32), np.array(span[1:], np.int32)
+    found = scores.ner_spans(2, np.array(SEEN), scores.Classes.read(IOB2), spans)
+    assert found == pytest.approx(np.full((2, 1), expected))
+
+
+@given(st.integers(0, 6), st.integers(0, 2**32 - 1), st.sampled_from(["IOB2", "IOB1", "IOBES"]))
+def test_ner_against_its_formula(n_words, seed, scheme):
+    tags = {
+        "IOB2": IOB2,
+        "IOB1": ["I-PER", "O", "B-LOC", "I-LOC"],
+        "IOBES": ["O", *(f"{p}-{c}" for c in ("PER", "LOC") for p in "BIES")],
+    }[scheme]
+    chance = np.random.default_rng(seed)
+    found = chance.dirichlet(np.full(len(tags), 0.3), n_words)
+    labels = ["LOC", "PER", "ORG", "LOC"]
+    spans = candidates.ngrams(n_words, 4)
+    first = {"IOB2": "B", "IOB1": "BI", "IOBES": "BS"}[scheme]
+
+    def of(label, start, end):
+        def total(word, prefixes):
+            return sum(
+                found[word, column]
+                for column, tag in enumerate(tags)
+                if tag[2:] == label and tag[0] in prefixes
+            )
+
+        values = [total(start, first), *(total(word, "IE") for word in range(start + 1, end))]
+        score = 1.15 ** (end - start - 1) * sum(values) / len(values)
+        return score if score >= 0.05 else 0.0
+
+    classes = scores.Classes.read(tags)
+    ner = scores.ner(labels, found, classes, spans)
+    blind = scores.ner_spans(3, found, classes, spans)
+    assert ner.shape == (4, len(spans[0]))
+    for column, span in enumerate(zip(*spans, strict=True)):
+        expected = [of(label, *span) for label in labels]
+        assert ner[:, column] == pytest.approx(expected, abs=1e-9)
+        assert blind[:, column] == pytest.approx(max(of("PER", *span), of("LOC", *span)), abs=1e-9)
+
+
+def test_nmt():
+    spans = candidates.ngrams(3, 2)
+    of = np.array([[0, 1, 3], [0, 2, 3], [1, 0, 1], [1, 1, 2]], np.int32)
+    found = scores.nmt(2, of, np.array([1.2, 0.3, 0.1, 0.0999]), spans)
+    expected = np.zeros((2, 5))
+    expected[0, 3], expected[0, 4], expected[1, 0] = 1.2, 0.3, 0.1
+    assert found.tolist() == expected.tolist()
+    assert scores.nmt(2, np.empty((0, 3), np.int32), np.empty(0), spans).tolist() == [[0] * 5] * 2
+
+
+def test_fuse():
+    ones, twos = np.ones((2, 3)), np.full((2, 3), 2.0)
+    assert scores.fuse([(0.5, ones), (0.5, twos)]).tolist() == [[1.5] * 3] * 2
+    assert scores.fuse([(3, ones), (1, twos)]).tolist() == [[1.25] * 3] * 2
+    assert scores.fuse([(7, twos)]).tolist() == twos.tolist()
