@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -268,11 +269,12 @@ def _gold(job: config.Job) -> dict[str, Labelled]:
             f"evaluate.gold: {', '.join(sorted(strange))} is no target language of the corpus "
             f"({', '.join(languages)}); mend it"
         )
-    root, skip, limit = Path(job.corpus.root), job.corpus.skip, job.corpus.limit
-    return {
-        language: f1.read_labelled(str(root / path), skip, limit)
+    root, skip, limit = job.corpus.root, job.corpus.skip, job.corpus.limit
+    places = {
+        language: path if storage.is_url(path) else os.path.join(root, path)
         for language, path in given.items()
     }
+    return {language: f1.read_labelled(place, skip, limit) for language, place in places.items()}
 
 
 def _outcomes(

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 import projner
+from projner import storage
 from projner import tags as tag_schemes
 from projner.errors import JobError
 from projner.runs import run as runs
@@ -127,7 +128,7 @@ def read_labelled(
     if runs.is_run(location):
         name, pairs = _run_rows(location, language)
     else:
-        if not Path(location).is_file():
+        if not storage.at(location).is_file():
             raise JobError(f"{location}: no such file; give a CoNLL file, or the folder of a run")
         name, pairs = Path(location).name, _file_rows(location)
     chosen = list(pairs)[skip : None if limit is None else skip + limit]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from projner import config, methods
+from projner import config, methods, storage
 from projner.config import JobFile
 from projner.errors import JobError
 from projner.evaluate import compare, f1
@@ -160,6 +160,15 @@ def test_gold_by_language_is_checked_before_anything_runs(
     with pytest.raises(JobError, match=message):
         compared(bitext(gold=True) | {"evaluate": {"gold": gold}}, ("span",))
     assert not (tmp_path / "compared").exists()
+
+
+@pytest.mark.parametrize("gold", ["g.conll", "memory://gold/g.conll"])
+def test_gold_may_be_where_the_corpus_is(gold: str) -> None:
+    storage.at("memory://gold/g.conll").write(b"Ada B-PER\n\nBo B-PER\n\n")
+    corpus = {"format": "text", "source": "a.txt", "source_lang": "eng", "target_lang": "swh"}
+    root = "memory://gold" if gold == "g.conll" else "elsewhere"
+    job = config.build({"corpus": corpus | {"root": root, "skip": 1}, "evaluate": {"gold": gold}})
+    assert compare._gold(job)["swh_Latn"].tokens == [["Bo"]]
 
 
 def test_one_gold_file_for_several_languages_is_refused(tmp_path: Path) -> None:
