@@ -41,8 +41,9 @@ def tables(suite: str, comparison: Comparison) -> list[Titled]:
         [lang, *(_beside(ours.get(m, {}), theirs.get(m, {}), lang) for m in methods)]
         for lang in langs
     ]
+    number = "1 language" if len(langs) == 1 else f"{len(langs)} languages"
     return [
-        Titled(f"{suite}: F1 over {len(langs)} languages", header, summary),
+        Titled(f"{suite}: F1 over {number}", header, summary),
         Titled(f"{suite}: F1 by language, ours (published)", ["language", *methods], each),
     ]
 

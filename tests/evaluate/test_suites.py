@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -205,21 +206,21 @@ def test_a_suite_runs_with_toy_models(
         "label.ignore": "[]",
         "corpus.limit": 8,
     }
-    methods = "default,paper_ngram_simalign,thesis_align,thesis_all"
-    arguments = ["--suite", "masakhaner2", "--langs", "hau,swa", "--data", str(shared_data)]
+    methods = "default,paper_ngram_simalign,thesis_all"
+    arguments = ["--suite", "masakhaner2", "--langs", "swa", "--data", str(shared_data)]
     for key, value in settings.items():
         arguments += ["--set", f"{key}={value}"]
     output = tmp_path / "out"
     arguments += ["--methods", methods, "--output", str(output)]
     assert cli.main(["compare", *arguments]) == 0
     printed = capsys.readouterr().out
-    assert "masakhaner2: F1 over 2 languages" in printed
+    assert "masakhaner2: F1 over 1 language" in printed
     rows = [line for line in printed.splitlines() if line.split()[:1] == ["swa"]]
-    assert any("(0.785)" in row and "(0.817)" in row for row in rows), "thesis_align, thesis_all"
+    assert any("(0.817)" in row for row in rows), "thesis_all"
     runs = [yaml.safe_load(path.read_text()) for path in output.glob("*/runs/*/job.yaml")]
     stages = [name for run in runs for name, _ in run["stages"]]
-    # Once in each language; SimAlign's links are others than awesome-align's.
-    assert stages.count("translate.1") == 2
-    assert stages.count("encoder.1") == 4
+    kinds = Counter(stage.partition(".")[0] for stage in stages)
+    # Once; but SimAlign's links are others than awesome-align's.
+    assert (kinds["translate"], kinds["encoder"]) == (1, 2)
     # Scores of the translation model, for the one method that reads them.
-    assert len([stage for stage in stages if stage.startswith("nmt")]) == 2, stages
+    assert kinds["nmt"] == 1
