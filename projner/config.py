@@ -347,7 +347,7 @@ class Label(Section):
     dtype: Precision = "auto"
 
 
-ScoreName = Literal["evidence", "align", "align_gap", "ner", "ner_spans", "nmt"]
+ScoreName = Literal["evidence", "align", "align_gap", "ner", "ner_spans", "nmt", "codec"]
 Score = Annotated[
     Annotated[ScoreName, Tag("one")]
     | Annotated[dict[ScoreName, Annotated[float, Field(gt=0)]], Tag("several")],
@@ -368,7 +368,8 @@ class Project(Section):
     score: Score = "evidence"
     """match: how well a span projects an entity, see `projner.project.scores`; or several scores with
     their weights, such as `{align: 0.5, ner_spans: 0.5}`, whose weighted mean it is. ner, ner_spans: by
-    what a tagger sees on the target side. nmt: by how likely the translation model finds the pair."""
+    what a tagger sees on the target side. nmt: by how likely the translation model finds the pair.
+    codec: by how probably it would put the entity's markers there (Le et al. 2024)."""
     surface: float | None = Field(0.65, gt=0, le=1)
     """match: least similarity of links between words that look alike; null for none. `evidence` weighs
     them beside the others; in other scores they replace a word's own links."""
@@ -389,8 +390,8 @@ class Project(Section):
     ratio: float = Field(0.8, ge=0)
     """heuristic: a run has more than this share of the entity's number of words."""
     markers: Literal["brackets", "xml"] = "brackets"
-    """marked, back_translation: what stands around an entity in the text that is translated, `[ Ada ]`
-    or `<a>Ada</a>`."""
+    """marked, back_translation, codec: what stands around an entity in the text that is translated,
+    `[ Ada ]` or `<a>Ada</a>`."""
     through: Literal["match", "heuristic", "span"] = "match"
     """back_translation: the method that takes labels from the back-translation to the target side, with
     its settings here."""
@@ -492,8 +493,8 @@ class Job(Section):
     filter: Filter | None = None
     translate: Translate | None = None
     translate_marked: Translate | None = None
-    """The model that translates with markers around entities, such as one that was tuned to keep them;
-    by default `translate`."""
+    """The model for texts with markers around entities, such as one that was tuned to keep them; by
+    default `translate`."""
     label: Label | None = None
     label_target: Label | None = None
     """The tagger of the target side, where a projection method looks at one; by default `label`."""

@@ -39,6 +39,11 @@ NAMED: dict[str, config.Project] = {
     "align_ner": config.Project(score={"align": 0.5, "ner": 0.5}, surface=None),
     "align_ner_spans": config.Project(score={"align": 0.5, "ner_spans": 0.5}, surface=None),
     "all": config.Project(score={"align": 0.5, "ner_spans": 0.5, "nmt": 1}, surface=None),
+    "codec": config.Project(score="codec"),
+    "easyproject": config.Project(method="marked", markers="brackets"),
+    "labelpigeon": config.Project(method="marked", markers="xml"),
+    # As published; it has the rules for links come after it.
+    "back_translation": config.Project(method="back_translation", through="heuristic"),
     "ner_candidates": config.Project(score="align", surface=None, candidates="ner"),
 }
 """Projection methods by the name under which comparisons list them."""
@@ -84,15 +89,15 @@ def chain(
             "corpus.target_lang names several languages, but the corpus has a target side, which is in "
             "one; name that one"
         )
-    methods = {job.project.of(code).method for code in job.corpus.target_lang}
-    if "marked" in methods and "target_tokens" in given:
+    whole = set(given) - set(partial)
+    beside = list(beside)
+    *modelled, projection = _projection(job, job.project)
+    named = {job.project.of(code).method for code in job.corpus.target_lang}
+    if "marked" in named and "target_tokens" in given:
         raise JobError(
             "method marked makes a target side, but the corpus has one; label that by another method, or "
             "leave it out of the corpus"
         )
-    whole = set(given) - set(partial)
-    beside = list(beside)
-    *modelled, projection = _projection(job, job.project)
     read = _inputs([*modelled, projection])
     for other in beside:
         read |= _inputs(_projection(other, other.project))
@@ -184,10 +189,15 @@ def projection_stages(project: config.Project, job: config.Job | None = None) ->
     beside: list[Stage] = []
     if project.surface is not None and "surface_links" in scorer.inputs():
         beside = [SurfaceAligner(project.surface, beside=True)]
-    if "nmt" in project.weights:
+    models = [
+        model
+        for name, model in (("nmt", _phrase_scorer), ("codec", _marker_scorer))
+        if name in project.weights
+    ]
+    if models:
         candidates = Candidates(project, tags)
         first = beside if "surface_links" in candidates.inputs else []
-        steps += [*first, candidates, _phrase_scorer(job)]
+        steps += [*first, candidates, *(model(project, job) for model in models)]
     return [*steps, *beside, Match(project, tags)]
 
 
@@ -204,7 +214,7 @@ def _target_tagger(project: config.Project, job: config.Job | None) -> Labeller:
     return Labeller(section, "target", probabilities=True)
 
 
-def _phrase_scorer(job: config.Job | None) -> Stage:
+def _phrase_scorer(_: config.Project, job: config.Job | None) -> Stage:
     if job is None or job.translate is None:
         raise JobError(
             "score nmt asks a translation model how likely spans are; name one under `translate` of a "
@@ -214,6 +224,26 @@ def _phrase_scorer(job: config.Job | None) -> Stage:
 
     codes = job.corpus.source_lang, *job.corpus.target_lang
     return PhraseScorer(job.translate, languages=codes)
+
+
+def _marker_scorer(project: config.Project, job: config.Job | None) -> Stage:
+    section = _model_for_markers("score codec", job)
+    from projner.translate.constrained import ConstrainedDecoder
+
+    assert job is not None
+    alone = list(project.weights) == ["codec"]
+    languages = job.corpus.target_lang
+    return ConstrainedDecoder(section, project.markers, alone=alone, languages=languages)
+
+
+def _model_for_markers(asker: str, job: config.Job | None) -> config.Translate:
+    section = None if job is None else job.translate_marked or job.translate
+    if section is None:
+        raise JobError(
+            f"{asker} gives a translation model texts with markers around entities; name one under "
+            "`translate_marked` or `translate` of a job"
+        )
+    return section
 
 
 def _said(project: config.Project) -> str:
@@ -226,14 +256,10 @@ def _said(project: config.Project) -> str:
 
 def _marked(project: config.Project, job: config.Job | None) -> list[Stage]:
     """The stages of the methods that translate with markers."""
-    section = None if job is None else job.translate_marked or job.translate
-    if job is None or section is None:
-        raise JobError(
-            f"method {project.method} translates with markers around entities; name a model under "
-            "`translate_marked` or `translate` of a job"
-        )
+    section = _model_for_markers(f"method {project.method}", job)
     from projner.translate.marked import MarkedTranslator
 
+    assert job is not None
     languages = job.corpus.target_lang
     translator = MarkedTranslator(section, project.markers, languages=languages)
     if project.method == "marked":

@@ -104,7 +104,7 @@ class Status(str, Enum):
     TOO_LONG = "too_long"
     TRANSLATION_FAILED = "translation_failed"
     MARKERS_LOST = "markers_lost"
-    """Marked translation: not every entity came back between its markers."""
+    """A translation model kept or gave back the markers of some entities only."""
     ALIGNMENT_FAILED = "alignment_failed"
     INFEASIBLE = "infeasible"
     """No choice of spans satisfies the limit."""

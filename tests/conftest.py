@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
+CACHE = os.environ.get("PROJNER_CACHE")
+"""The developer's own; some tests have others."""
 
 # A test that fails because the machine is busy says nothing about the code; and what CI judges is one
 # change, not the luck of a new draw. On a developer's machine every run draws anew.
@@ -153,6 +155,20 @@ def demo_models() -> Models:
     from projner.demo import models
 
     return models.models()
+
+
+@pytest.fixture(scope="session")
+def marked_translator() -> Path:
+    """The toy translator that keeps markers, trained if this machine's cache does not have it."""
+    pytest.importorskip("torch", reason="needs the extra projner[models]")
+    from projner.demo import models
+
+    with pytest.MonkeyPatch.context() as patch:
+        # Whatever a test has made of it since.
+        patch.delenv("PROJNER_CACHE", raising=False)
+        if CACHE is not None:
+            patch.setenv("PROJNER_CACHE", CACHE)
+        return models.marked_translator()
 
 
 @pytest.fixture

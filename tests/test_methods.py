@@ -123,8 +123,8 @@ def test_the_model_that_keeps_markers() -> None:
 @pytest.mark.parametrize(
     ("sections", "given", "message"),
     [
-        ({"project": MARKED}, LABELLED, "method marked translates with markers .* `translate_mark"),
-        ({"project": BACK}, BARE, "method back_translation translates with markers around entit"),
+        ({"project": MARKED}, LABELLED, "method marked gives a translation model texts with"),
+        ({"project": BACK}, BARE, "method back_translation gives a translation model"),
         (
             {"project": BACK, "translate": MODEL},
             (*BARE, "source_text"),
@@ -419,6 +419,9 @@ def test_one_sentence_needs_no_ray_and_no_model() -> None:
             "nmt",
             "score nmt asks a translation model how likely spans are; name one under `translate`",
         ),
+        ("codec", "score codec gives a translation model texts with markers .*`translate_marked`"),
+        ("labelpigeon", "method marked gives a translation model texts with markers"),
+        ("back_translation", "method back_translation gives a translation model texts with"),
     ],
 )
 def test_what_one_sentence_has_no_model_for(method: str, message: str) -> None:

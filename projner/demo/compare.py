@@ -58,6 +58,7 @@ def _write(path: Path, corpus: Path, target: str, toys: models.Models) -> Path:
             "target_lang": models.LANGUAGES[target],
         },
         "translate": {"model": str(toys.translator)},
+        "translate_marked": {"model": str(models.marked_translator())},
         "label": {"model": str(toys.tagger)},
         "align": {"engine": "encoder", "model": str(toys.encoder), "layer": encoder.LAYERS},
         "evaluate": {"gold": labelled},
@@ -68,10 +69,11 @@ def _write(path: Path, corpus: Path, target: str, toys: models.Models) -> Path:
 
 
 def _methods(text: str) -> dict[str, dict[str, Any] | None]:
-    """Every method by name; `marked` makes a target side of its own, so it is given none."""
+    """Every method by name; those that make a target side of their own are given none."""
     source = {"format": "text", "source": text, "target": []}
-    return {
-        **dict.fromkeys(methods.NAMED),
-        "back_translation": {"project": {"method": "back_translation"}},
-        "marked": {"corpus": source, "project": {"method": "marked"}},
-    }
+    changes: dict[str, dict[str, Any] | None] = {}
+    for name, project in methods.NAMED.items():
+        makes_it = project.method == "marked"
+        said = project.model_dump(mode="json", exclude_unset=True)
+        changes[name] = {"corpus": source, "project": said} if makes_it else None
+    return changes

@@ -9,6 +9,7 @@ import hashlib
 import multiprocessing
 import shutil
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -41,7 +42,39 @@ def models() -> Models:
 
     Raises JobError naming the extra where torch or transformers are not installed.
     """
-    folder = location()
+    folder = _trained(location(), Models._fields)
+    return Models(*(folder / name for name in Models._fields))
+
+
+def marked_translator() -> Path:
+    """A translator like `Models.translator` that was tuned to keep markers around entities.
+
+    The demo does without. Trained and kept as the others are.
+    """
+    return _trained(_location("marked", ("translator", "marked")), ("marked",)) / "marked"
+
+
+def location() -> Path:
+    """The folder in the cache for models of this version of the corpus, the code and the libraries."""
+    return _location("demo", Models._fields)
+
+
+def _location(name: str, modules: Sequence[str]) -> Path:
+    try:
+        versions = [f"{name} {metadata.version(name)}" for name in LIBRARIES]
+    except metadata.PackageNotFoundError:
+        checkpoints.library()
+        raise
+    digest = hashlib.sha256(" ".join(versions).encode())
+    here = Path(__file__).parent
+    made_of = [here / f"{name}.py" for name in ("models", "training", *modules)]
+    for file in [*made_of, *sorted(CORPUS.glob("train.*"))]:
+        digest.update(file.read_bytes())
+    return cache.folder() / f"{name}-{digest.hexdigest()[:16]}"
+
+
+def _trained(folder: Path, names: Sequence[str]) -> Path:
+    """`folder` with the models of these names in it."""
     if not folder.is_dir():
         checkpoints.library()
         # A dependency of torch and transformers.
@@ -50,32 +83,17 @@ def models() -> Models:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
             if not folder.is_dir():
-                _train_all(folder)
-    return Models(*(folder / name for name in Models._fields))
+                _train_all(folder, names)
+    return folder
 
 
-def location() -> Path:
-    """The folder in the cache for models of this version of the corpus, the code and the libraries."""
-    try:
-        versions = [f"{name} {metadata.version(name)}" for name in LIBRARIES]
-    except metadata.PackageNotFoundError:
-        checkpoints.library()
-        raise
-    digest = hashlib.sha256(" ".join(versions).encode())
-    here = Path(__file__).parent
-    made_of = [here / f"{name}.py" for name in ("models", "training", *Models._fields)]
-    for file in [*made_of, *sorted(CORPUS.glob("train.*"))]:
-        digest.update(file.read_bytes())
-    return cache.folder() / f"demo-{digest.hexdigest()[:16]}"
-
-
-def _train_all(folder: Path) -> None:
+def _train_all(folder: Path, names: Sequence[str]) -> None:
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     # Forked children of a process with threads, such as Ray's or torch's, may hang.
     fresh = multiprocessing.get_context("spawn")
     try:
-        with ProcessPoolExecutor(len(Models._fields), mp_context=fresh) as pool:
-            for done in [pool.submit(train, name, work / name) for name in Models._fields]:
+        with ProcessPoolExecutor(len(names), mp_context=fresh) as pool:
+            for done in [pool.submit(train, name, work / name) for name in names]:
                 done.result()
         work.rename(folder)
     finally:
@@ -83,7 +101,7 @@ def _train_all(folder: Path) -> None:
 
 
 def train(name: str, folder: Path) -> None:
-    """Train one of `Models`, by its name, into `folder`."""
+    """Train one of `Models`, or `marked`, by its name into `folder`."""
     transformers = checkpoints.library()
     transformers.utils.logging.disable_progress_bar()
     sides = {name: f1.read_labelled(str(CORPUS / f"train.{name}.conll")) for name in LANGUAGES}
@@ -98,6 +116,21 @@ def train(name: str, folder: Path) -> None:
         ]
         # Whole words as sub-words: these are translated after far fewer steps.
         translator.train(parallel, folder, steps=1200, pieces=2500)
+    elif name == "marked":
+        from projner.demo import marked, translator
+
+        examples = []
+        for other in ("swh", "hau"):
+            sentences = (
+                zip(sides[code].tokens, sides[code].tags, strict=True) for code in ("eng", other)
+            )
+            both = [marked.Pair(*each) for each in zip(*sentences, read_links(other), strict=True)]
+            examples += marked.examples(both, (LANGUAGES["eng"], LANGUAGES[other]))
+        # Tags that were sub-words with their names would have to be learnt with every name.
+        texts = [" ".join(words) for side in sides.values() for words in side.tokens]
+        texts += marked.MARKERS * len(texts)
+        english_only = {LANGUAGES["eng"]}
+        translator.train(examples, folder, sources=english_only, texts=texts, steps=1500)
     elif name == "tagger":
         from projner.demo import tagger
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,8 @@ def train(
     parallel: Sequence[Mapping[str, str]],
     folder: Path,
     *,
+    sources: Collection[str] | None = None,
+    texts: Iterable[str] | None = None,
     steps: int = 1200,
     pieces: int = 2500,
     seed: int = 0,
@@ -38,13 +40,15 @@ def train(
         parallel: sentences; of each, its text by FLORES-200 code. Every text is translated into
             every other one of its sentence.
         folder: where the checkpoint goes.
+        sources: the languages that are translated from; all by default.
+        texts: what the vocabulary is made from; by default the sentences.
         steps: batches of about 512 sub-words to learn from.
         pieces: size of the vocabulary. Large ones learn fast, for names are few sub-words then.
         seed: of the weights, and of the order of the sentences.
     """
     transformers = checkpoints.library()
-    tokenizer = _tokenizer(parallel, pieces)
-    examples = _examples(parallel, tokenizer)
+    tokenizer = _tokenizer(parallel, texts, pieces)
+    examples = _examples(parallel, sources, tokenizer)
     with training.settled(seed):
         model = transformers.M2M100ForConditionalGeneration(
             transformers.M2M100Config(
@@ -80,9 +84,12 @@ def train(
     model.save_pretrained(folder)
 
 
-def _tokenizer(parallel: Sequence[Mapping[str, str]], pieces: int) -> NllbTokenizer:
+def _tokenizer(
+    parallel: Sequence[Mapping[str, str]], texts: Iterable[str] | None, pieces: int
+) -> NllbTokenizer:
     languages = sorted({language for sentence in parallel for language in sentence})
-    texts = [text for sentence in parallel for text in sentence.values()]
+    if texts is None:
+        texts = [text for sentence in parallel for text in sentence.values()]
     empty = checkpoints.library().NllbTokenizer(extra_special_tokens=languages)
     tokenizer: NllbTokenizer = empty.train_new_from_iterator(
         [*texts, " ".join(string.printable.split())], pieces, show_progress=False
@@ -92,15 +99,21 @@ def _tokenizer(parallel: Sequence[Mapping[str, str]], pieces: int) -> NllbTokeni
 
 
 def _examples(
-    parallel: Sequence[Mapping[str, str]], tokenizer: NllbTokenizer
+    parallel: Sequence[Mapping[str, str]],
+    sources: Collection[str] | None,
+    tokenizer: NllbTokenizer,
 ) -> list[tuple[list[int], list[int]]]:
     """Source and target of every direction of every sentence, framed as NLLB-200 has them."""
     examples: list[tuple[list[int], list[int]]] = []
     for sentence in parallel:
-        framed = []
+        framed = {}
         for language, text in sentence.items():
             ids = tokenizer.encode(text, add_special_tokens=False)
             code = tokenizer.convert_tokens_to_ids(language)
-            framed.append([code, *ids, tokenizer.eos_token_id])
-        examples += permutations(framed, 2)
+            framed[language] = [code, *ids, tokenizer.eos_token_id]
+        examples += [
+            (framed[source], framed[target])
+            for source, target in permutations(framed, 2)
+            if sources is None or source in sources
+        ]
     return examples

@@ -23,8 +23,9 @@ _READ = {
     "ner": ("target_probs",),
     "ner_spans": ("target_probs",),
     "nmt": ("candidates", "nmt_scores"),
+    "codec": ("candidates", "codec_scores"),
 }
-SCORED_ELSEWHERE = frozenset({"nmt"})
+SCORED_ELSEWHERE = frozenset({"nmt", "codec"})
 """Scores that another room's models give to candidates."""
 
 
@@ -45,6 +46,9 @@ class Sentence(NamedTuple):
     candidates: Indices
     """int32 (c, 3): entity, start, end"""
     nmt: Floats
+    """(c,)"""
+    codec: Floats
+    """(c,)"""
 
 
 class Scorer:
@@ -87,12 +91,12 @@ class Scorer:
         surface = lists("surface_links", ["source", "target", "score"])
         seen = lists("target_labels", ["start", "end"])
         chosen = lists("candidates", ["source_index", "start", "end"])
-        similar = lists("nmt_scores", [])
+        similar, probable = lists("nmt_scores", []), lists("codec_scores", [])
         spans, pairs = entities.pairs("start", "end"), links.pairs("source", "target")
         alike, likeness = surface.pairs("source", "target"), surface.fields["score"]
         found = seen.pairs("start", "end")
         triples = np.column_stack([*chosen.fields.values()]).astype(np.int32)
-        values = _values(table, "nmt_scores")
+        nmt, codec = _values(table, "nmt_scores"), _values(table, "codec_scores")
         words = lists("target_probs", [])
         matrix = _values(table, "target_probs").reshape(-1, max(1, len(self.tags)))
         rows = zip(
@@ -105,6 +109,7 @@ class Scorer:
             words.rows(),
             chosen.rows(),
             similar.rows(),
+            probable.rows(),
             strict=True,
         )
         return [
@@ -119,9 +124,10 @@ class Scorer:
                 found[t],
                 matrix[w],
                 triples[c],
-                values[n],
+                nmt[n],
+                codec[p],
             )
-            for source, target, e, k, h, t, w, c, n in rows
+            for source, target, e, k, h, t, w, c, n, p in rows
         ]
 
     def candidates(self, sentence: Sentence) -> Spans:
@@ -165,6 +171,8 @@ class Scorer:
             return scores.ner_spans(len(entities), sentence.probabilities, self._classes, spans)
         if name == "nmt":
             return scores.nmt(len(entities), sentence.candidates, sentence.nmt, spans)
+        if name == "codec":
+            return scores.codec(len(entities), sentence.candidates, sentence.codec, spans)
         score = {"align": scores.align, "align_gap": scores.align_gap}[name]
         links = scores.replace_links(sentence.links, sentence.surface)
         return score(entities, links, len(sentence.target_tokens), spans)

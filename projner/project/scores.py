@@ -325,13 +325,15 @@ def nmt(n_entities: int, candidates: Indices, similarities: Similarities, spans:
         candidates: int32 (k, 3), (entity, start, end) of pairs whose span is one of `spans`.
         similarities: floats (k,), theirs.
     """
-    scores = np.zeros((n_entities, len(spans[0])))
-    place = {
-        span: column for column, span in enumerate(zip(*map(np.ndarray.tolist, spans), strict=True))
-    }
-    held = [place[start, end] for _, start, end in candidates.tolist()]
-    scores[candidates[:, 0], held] = _at_least(similarities, MIN_NMT)
-    return scores
+    return _placed(n_entities, candidates, _at_least(similarities, MIN_NMT), spans)
+
+
+def codec(n_entities: int, candidates: Indices, probabilities: Floats, spans: Spans) -> Floats:
+    """How probably an entity's markers stand around a span; see `projner.translate.constrained`.
+
+    Arguments as of `nmt`.
+    """
+    return _placed(n_entities, candidates, probabilities, spans)
 
 
 def fuse(weighted: Sequence[tuple[float, Floats]]) -> Floats:
@@ -349,6 +351,17 @@ def form(token: str) -> tuple[int, int, str]:
         case = LOWER if first.islower() else UPPER
     script = "" if first is None else unicodedata.name(first, "UNKNOWN").split()[0]
     return len(romanise(token)), case, script
+
+
+def _placed(n_entities: int, candidates: Indices, values: Floats, spans: Spans) -> Floats:
+    """The values of candidates where these stand, and 0 elsewhere."""
+    scores = np.zeros((n_entities, len(spans[0])))
+    place = {
+        span: column for column, span in enumerate(zip(*map(np.ndarray.tolist, spans), strict=True))
+    }
+    held = [place[start, end] for _, start, end in candidates.tolist()]
+    scores[candidates[:, 0], held] = values
+    return scores
 
 
 def _at_least(scores: Similarities, least: float) -> Floats:

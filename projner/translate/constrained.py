@@ -2,12 +2,14 @@
 
 CODEC (Le et al. 2024, arXiv 2402.03131): the source sentence is marked, and of all ways to mark the
 translation, whose words are fixed, the one is sought that the model thinks most probable. So no text is
-harmed by markers, and text that exists already can be labelled.
+harmed by markers, and text that exists already can be labelled. One way is to have no markers at all: a
+model that prefers it does not know what they are for, and is not believed.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -24,7 +26,7 @@ from projner.translate.stage import Row, Translator, with_refusals
 from projner.words import offsets
 
 LEAST = 0.01
-"""Spans less probable than this share of the most probable one count as impossible."""
+"""What is less probable than this share of the most probable way counts as impossible."""
 AT_ONCE = 4
 """Spans of an entity that are scored together: more are done sooner on a GPU, and for nothing more
 often. Results are the same."""
@@ -35,7 +37,7 @@ PLAIN = -1
 
 
 class Search:
-    """All spans of an entity that are worth it, with their log-probabilities: branch and bound.
+    """The spans of an entity that are worth it, with their log-probabilities: branch and bound.
 
     Spans are sub-words of the translation with the markers around the span. The log-probability of a
     beginning is never less than that of what it begins; so each translation that is scored bounds all
@@ -70,14 +72,15 @@ class Search:
         self._begun = False
         self.log_probabilities = np.full(len(marked), -np.inf)
         """Of the spans that have been scored; minus infinity for the others."""
+        self.unmarked = -np.inf
+        """The log-probability of the translation without markers."""
 
     def next(self) -> list[int]:
         """The spans to score next (`PLAIN` first of all); none when the search is done."""
         if not self._begun:
             self._begun = True
             return [PLAIN] if len(self._open) else []
-        worth = self._bounds >= self.log_probabilities.max() + np.log(LEAST)
-        left = np.flatnonzero(self._open & worth)
+        left = np.flatnonzero(self._open & (self._bounds >= self._least))
         # The longest span of a start says the most of the others.
         order = left[np.lexsort((-self._ends[left], -self._bounds[left]))]
         chosen: list[int] = []
@@ -95,20 +98,31 @@ class Search:
         """What came of a span: the log-probabilities of its sub-words, and its end's."""
         ids = self._plain if span == PLAIN else self._ids[span, : self._lengths[span]]
         sums = np.concatenate([[0.0], np.cumsum(scores)])
-        if span != PLAIN:
+        if span == PLAIN:
+            self.unmarked = sums[-1]
+        else:
             self.log_probabilities[span] = sums[-1]
         width = min(len(ids), self._ids.shape[1])
         common = np.cumprod(self._ids[:, :width] == ids[:width], axis=1).sum(axis=1)
         self._bounds = np.minimum(self._bounds, sums[common])
 
+    @property
+    def lost(self) -> bool:
+        """Whether the model would rather leave the markers out."""
+        return bool(self.log_probabilities.max(initial=-np.inf) < self.unmarked)
+
     def probabilities(self) -> npt.NDArray[np.float64]:
-        """Of each span, among those that `LEAST` lets pass; they sum to 1."""
+        """Of each span among all ways that `LEAST` lets pass; 0 for all if the entity is `lost`."""
         found = self.log_probabilities
-        best = found.max(initial=-np.inf)
-        if not np.isfinite(best):
+        if self.lost or not len(found):
             return np.zeros(len(found))
-        shares = np.where(found >= best + np.log(LEAST), np.exp(found - best), 0)
-        return np.asarray(shares / shares.sum(), np.float64)
+        kept = np.where(found >= self._least, np.exp(found - found.max()), 0)
+        return np.asarray(kept / (kept.sum() + np.exp(self.unmarked - found.max())), np.float64)
+
+    @property
+    def _least(self) -> float:
+        best = max(self.unmarked, self.log_probabilities.max(initial=-np.inf))
+        return float(best + np.log(LEAST))
 
     def _is_longest(self, span: int, left: npt.NDArray[np.integer]) -> bool:
         same = left[self._starts[left] == self._starts[span]]
@@ -131,22 +145,28 @@ class _Task(NamedTuple):
 class ConstrainedDecoder(Translator):
     """`codec_scores`: the probability of each candidate to be where its entity's markers stand.
 
-    Each entity is marked alone. Its scores sum to 1, however improbable the model thinks the sentence
-    as a whole; candidates less than `LEAST` times as probable as the best one have 0.
+    Each entity is marked alone. Its scores and the probability that the markers stand nowhere sum to 1,
+    however improbable the model thinks the sentence as a whole; candidates less than `LEAST` times as
+    probable as the best way have 0, and so have all where the model would rather leave the markers
+    out.
     """
 
     name: ClassVar[str] = "codec"
 
-    def __init__(self, config: Translate, kind: Kind, *, languages: Iterable[str] = ()) -> None:
+    def __init__(
+        self, config: Translate, kind: Kind, *, alone: bool = True, languages: Iterable[str] = ()
+    ) -> None:
         """A decoder from the source side, with markers of a kind.
 
         Args:
             config: which model.
             kind: what is put around entities.
+            alone: whether nobody else scores the candidates: a row with an entity whose markers the
+                model would rather leave out gets the status `markers_lost`.
             languages: FLORES-200 codes that the model must know, or `setup` refuses it.
         """
         super().__init__(config, "source", languages=languages)
-        self._kind = kind
+        self._kind, self._alone = kind, alone
         self.inputs = (
             *("source_text", "source_tokens", "source_lang", "source_entities"),
             *("target_text", "target_tokens", "target_lang", "candidates"),
@@ -154,14 +174,20 @@ class ConstrainedDecoder(Translator):
         self.outputs = ("codec_scores",)
 
     def settings(self) -> dict[str, Any]:
-        return {**super().settings(), "markers": self._kind, "least": LEAST}
+        return {**super().settings(), "markers": self._kind, "alone": self._alone}
 
     def setup(self, cpus: float | None = None) -> None:
         super().setup(cpus)
-        self._spans = self._scored = 0
+        self._spans = self._scored = self._entities = self._lost = 0
 
     def counters(self) -> Mapping[str, float]:
-        return {**super().counters(), "spans": self._spans, "scored": self._scored}
+        return {
+            **super().counters(),
+            "entities": self._entities,
+            "lost": self._lost,
+            "spans": self._spans,
+            "scored": self._scored,
+        }
 
     def __call__(self, table: pa.Table) -> pa.Table:
         started = time.perf_counter()
@@ -208,9 +234,16 @@ class ConstrainedDecoder(Translator):
                     task.search.learn(span, each)
             self._scored += len(asked)
             searching = list({id(task): task for task, _ in asked}.values())
+        lost = Counter(task.row for task in tasks if task.search.lost)
         for task in tasks:
             scores[task.row][task.places] = task.search.probabilities()
             self._spans += len(task.places)
+        for number, count in lost.items() if self._alone else ():
+            entities = len(rows[number]["source_entities"])
+            detail = f"the model leaves out the markers of {count} of {entities} entities"
+            refusals[number] = Row(None, None, Status.MARKERS_LOST, detail)
+        self._entities += len(tasks)
+        self._lost += lost.total()
 
     def _tasks(self, number: int, row: Mapping[str, Any]) -> tuple[list[_Task], int]:
         """The searches of a row, and the sub-words of the longest text that they score or read."""

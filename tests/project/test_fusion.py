@@ -119,6 +119,7 @@ ASKED = [
     ({"align_gap": 1, "nmt": 2}, None, {(0, 0, 1), (1, 2, 3)}),
     ("nmt", "linked", {(0, 0, 1), (0, 2, 3), (1, 0, 1), (1, 2, 3)}),
     ("nmt", "ner", {(0, 0, 1), (0, 1, 3), (1, 0, 1), (1, 1, 3)}),
+    ({"align_gap": 1, "nmt": 2, "codec": 1}, None, {(0, 0, 1), (1, 2, 3)}),
 ]
 
 
@@ -132,6 +133,21 @@ def test_what_another_room_is_asked(
     asked = stage.run(Candidates(config), table(rows))["candidates"].to_pylist()
     assert [(e["source_index"], e["start"], e["end"]) for e in asked[0]] == sorted(expected)
     assert asked[1] == []
+
+
+def test_entities_that_want_the_same_words_share_them_out_by_probability() -> None:
+    pair = row("[PER Ada] [LOC Ada]", "Ada Ada")
+    spans = [(0, 0, 1), (0, 0, 2), (0, 1, 2), (1, 0, 1), (1, 1, 2)]
+    pair["candidates"] = [
+        dict(zip(("source_index", "start", "end"), s, strict=True)) for s in spans
+    ]
+    pair["codec_scores"] = [0.6, 0.1, 0.3, 0.9, 0.1]
+    (done,) = project([pair], score="codec")
+    assert [(e["source_index"], e["start"], e["end"]) for e in done["target_entities"]] == [
+        (1, 0, 1),
+        (0, 1, 2),
+    ]
+    assert [e["score"] for e in done["target_entities"]] == pytest.approx([0.9, 0.3])
 
 
 @given(st.integers(1, 6), st.integers(0, 2**32 - 1))

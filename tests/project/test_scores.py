@@ -524,6 +524,14 @@ def test_nmt():
     assert scores.nmt(2, np.empty((0, 3), np.int32), np.empty(0), spans).tolist() == [[0] * 5] * 2
 
 
+def test_codec():
+    spans = candidates.ngrams(3, 2)
+    of = np.array([[0, 1, 3], [1, 0, 1], [1, 1, 2]], np.int32)
+    expected = np.zeros((2, 5))
+    expected[0, 3], expected[1, 0], expected[1, 2] = 1, 0.96, 0.04
+    assert scores.codec(2, of, np.array([1, 0.96, 0.04]), spans).tolist() == expected.tolist()
+
+
 def test_fuse():
     ones, twos = np.ones((2, 3)), np.full((2, 3), 2.0)
     assert scores.fuse([(0.5, ones), (0.5, twos)]).tolist() == [[1.5] * 3] * 2
