@@ -59,6 +59,20 @@ def _parser() -> argparse.ArgumentParser:
     refresh.add_argument("--json", action="store_true", help="print JSON instead of text")
     _run_commands(commands)
 
+    export = _command(commands, "export", _export, "a run's labels in a format of other tools")
+    export.add_argument("run_location", metavar="RUN", help="a run's folder, or a job's output")
+    formats = "conll, iob2, jsonl, csv, hf, spacy, brat, label-studio"
+    export.add_argument("--format", required=True, help=formats)
+    export.add_argument("--output", required=True, metavar="PATH", help="a file or folder to make")
+    listed = partial(export.add_argument, type=_names, metavar="NAME,...")
+    listed("--status", default=("ok",), help="which rows; ok by default")
+    listed("--classes", default=(), help="which classes; all by default")
+    listed("--lang", default=(), help="which target languages; all by default")
+    for figure in ("score", "confidence"):
+        export.add_argument(
+            f"--min-{figure}", type=float, default=0.0, metavar="X", help="leave entities below out"
+        )
+
     train = _command(commands, "train", _train, "fine-tune a tagger on runs and gold files")
     _file_arguments(train, "TRAINING.yaml")
 
@@ -195,7 +209,7 @@ def _job_arguments(command: argparse.ArgumentParser) -> None:
     _file_arguments(command, "JOB.yaml")
     command.add_argument(
         "--retry",
-        type=lambda text: tuple(filter(None, text.split(","))),
+        type=_names,
         default=(),
         metavar="STATUS,...",
         help="compute rows with these statuses again, such as error,translation_failed",
@@ -284,6 +298,22 @@ def _gc(options: argparse.Namespace) -> None:
         print(json.dumps([each.as_json() for each in collected]))
     else:
         print(summary.of_collected(collected))
+
+
+def _export(options: argparse.Namespace) -> None:
+    from projner import languages
+    from projner.export.sentences import Choice
+    from projner.export.write import export
+
+    choice = Choice(
+        statuses=tuple(options.status),
+        languages=tuple(languages.find(name).code for name in options.lang),
+        classes=tuple(options.classes),
+        min_score=options.min_score,
+        min_confidence=options.min_confidence,
+    )
+    count = export(options.run_location, options.format, options.output, choice)
+    print(f"{count:,} sentences in {options.output}")
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -149,6 +149,28 @@ def s3(s3_server: None) -> str:
 
 
 @pytest.fixture(scope="session")
+def pairs_run(ray_session: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The output of a job over `PAIRS`, whose second sentence has no entity. Only to be read."""
+    from projner import config, pipeline
+
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "source.conll").write_text(conll([pair.source for pair in PAIRS]), encoding="utf-8")
+    (folder / "target.conll").write_text(conll([pair.target for pair in PAIRS]), encoding="utf-8")
+    (folder / "links").write_text("".join(f"{pair.links}\n" for pair in PAIRS), encoding="utf-8")
+    corpus = {
+        "format": "bitext",
+        "source": "source.conll",
+        "target": "target.conll",
+        "links": "links",
+        "root": str(folder),
+        "source_lang": "eng_Latn",
+        "target_lang": "swh_Latn",
+    }
+    pipeline.project(config.build({"corpus": corpus, "output": str(folder / "out")}))
+    return str(folder / "out")
+
+
+@pytest.fixture(scope="session")
 def demo_models() -> Models:
     """The toy models of the demo, trained if this machine's cache does not have them."""
     pytest.importorskip("torch", reason="needs the extra projner[models]")

@@ -7,31 +7,15 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from projner import config, pipeline
 from projner.errors import JobError
 from projner.train.config import Data
 from projner.train.data import labelled
 from tests.conftest import PAIRS, conll
 
 
-@pytest.fixture(scope="module")
-def run(ray_session, tmp_path_factory) -> str:
-    """A run over the pairs, whose second sentence has no entity."""
-    folder = tmp_path_factory.mktemp("run")
-    (folder / "source.conll").write_text(conll([pair.source for pair in PAIRS]), encoding="utf-8")
-    (folder / "target.conll").write_text(conll([pair.target for pair in PAIRS]), encoding="utf-8")
-    (folder / "links").write_text("".join(f"{pair.links}\n" for pair in PAIRS), encoding="utf-8")
-    corpus = {
-        "format": "bitext",
-        "source": "source.conll",
-        "target": "target.conll",
-        "links": "links",
-        "root": str(folder),
-        "source_lang": "eng_Latn",
-        "target_lang": "swh_Latn",
-    }
-    pipeline.project(config.build({"corpus": corpus, "output": str(folder / "out")}))
-    return str(folder / "out")
+@pytest.fixture
+def run(pairs_run: str) -> str:
+    return pairs_run
 
 
 def rows(settings: dict, seed: int = 0) -> list[tuple[str, list[str]]]:
