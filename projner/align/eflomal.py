@@ -154,10 +154,13 @@ def _align(
 def _read_links(text: bytes) -> Lists:
     """The links of lines such as `0-0 1-2`, each of which ends with a line break."""
     symbols = np.frombuffer(text, np.uint8)
-    words = np.fromstring(text.replace(b"-", b" "), np.int32, sep=" ").reshape(-1, 2)
+    numbers = text.replace(b"-", b" ").strip()
+    # Of white space alone, numpy makes a number.
+    words = np.fromstring(numbers, np.int32, sep=" ") if numbers else np.empty(0, np.int32)
+    source, target = words.reshape(-1, 2).T
     ends = np.flatnonzero(symbols == ord("\n"))
     offsets = np.concatenate([[0], np.searchsorted(np.flatnonzero(symbols == ord("-")), ends)])
-    return Lists(offsets, {"source": words[:, 0], "target": words[:, 1]})
+    return Lists(offsets, {"source": source, "target": target})
 
 
 def _symmetrised(forward: Lists, reverse: Lists, method: str) -> pa.ListArray:

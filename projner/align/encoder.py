@@ -287,8 +287,8 @@ def _column(rows: int, found: Sequence[tuple[np.ndarray, np.ndarray]]) -> pa.Arr
     """The `links` column: each link once, with the best of its sub-word links' scores."""
     links = np.concatenate([np.empty((3, 0), np.int64), *(part for part, _ in found)], axis=1)
     scores = np.concatenate([np.empty(0, np.float32), *(part for _, part in found)])
-    sources, targets = (int(words.max(initial=0)) + 1 for words in links[1:])
-    keys = (links[0] * sources + links[1]) * targets + links[2]
+    shape = max(1, rows), *(int(words.max(initial=0)) + 1 for words in links[1:])
+    keys = np.ravel_multi_index(tuple(links), shape)
     order = np.argsort(keys, kind="stable")
     first = np.flatnonzero(np.diff(keys[order], prepend=-1))
     best = np.maximum.reduceat(scores[order], first) if len(first) else scores

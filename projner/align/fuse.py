@@ -84,19 +84,23 @@ def fuse(columns: Sequence[pa.ChunkedArray]) -> pa.Array:
             pc.struct_field(items, name).to_numpy(zero_copy_only=False)
             for name in ("source", "target", "score")
         )
-        keys.append(np.column_stack([np.repeat(np.arange(rows), counts), source, target]))
+        keys.append(np.stack([np.repeat(np.arange(rows), counts), source, target]))
         scores.append(score)
-    links, place, votes = np.unique(
-        np.concatenate(keys), axis=0, return_inverse=True, return_counts=True
+    found = np.concatenate(keys, axis=1)
+    # As one number each, links are sorted far faster than as rows of three.
+    shape = max(1, rows), *(int(words.max(initial=0)) + 1 for words in found[1:])
+    numbers, place, votes = np.unique(
+        np.ravel_multi_index(tuple(found), shape), return_inverse=True, return_counts=True
     )
-    total = np.bincount(place.reshape(-1), np.concatenate(scores), len(links))
+    total = np.bincount(place, np.concatenate(scores), len(numbers))
     kept = 2 * votes >= len(columns)
-    links, mean = links[kept], total[kept] / len(columns)
-    offsets = np.searchsorted(links[:, 0], np.arange(rows + 1))
+    row, source, target = np.unravel_index(numbers[kept], shape)
+    mean = total[kept] / len(columns)
+    offsets = np.searchsorted(row, np.arange(rows + 1))
     items = pa.StructArray.from_arrays(
         [
-            pa.array(links[:, 1], pa.int32()),
-            pa.array(links[:, 2], pa.int32()),
+            pa.array(source, pa.int32()),
+            pa.array(target, pa.int32()),
             pa.array(mean, pa.float32()),
         ],
         fields=list(record.LINK),

@@ -120,11 +120,18 @@ def test_no_word_shifts_the_links_of_those_after_it(tmp_path: Path, word: str) -
     assert f1(links(aligner.recall(tmp_path)(table(rows))), [true for *_, true in rows]) > 0.9
 
 
-def test_files_of_links_are_read_and_written() -> None:
-    text = b"0-0 1-2 10-11\n\n3-4\n"
+@pytest.mark.parametrize(
+    ("text", "offsets", "links"),
+    [
+        (b"0-0 1-2 10-11\n\n3-4\n", [0, 3, 3, 4], [[0, 0], [1, 2], [10, 11], [3, 4]]),
+        (b"\n\n", [0, 0, 0], []),
+        (b"", [0], []),
+    ],
+)
+def test_files_of_links_are_read_and_written(text: bytes, offsets: list, links: list) -> None:
     read = _read_links(text)
-    assert read.offsets.tolist() == [0, 3, 3, 4]
-    assert read.pairs("source", "target").tolist() == [[0, 0], [1, 2], [10, 11], [3, 4]]
+    assert read.offsets.tolist() == offsets
+    assert read.pairs("source", "target").tolist() == links
     assert "".join(_written(read).to_pylist()).encode() == text
 
 
