@@ -63,9 +63,19 @@ def choose_dtype(asked: Precision, device: str) -> torch.dtype:
         }[asked]
     if device == "cpu":
         return torch.float32
-    # Older GPUs emulate bfloat16, slowly.
-    native = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.bfloat16 if native else torch.float16
+    return torch.bfloat16 if computes_in_bfloat16(device) else torch.float16
+
+
+def computes_in_bfloat16(device: str) -> bool:
+    """Whether a device has instructions for bfloat16, rather than emulating it slowly."""
+    import torch
+
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device == "cpu" and hasattr(torch.cpu, "get_capabilities"):
+        able = torch.cpu.get_capabilities()
+        return any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return False
 
 
 def resolve(section: Modelled) -> Modelled:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from projner.bench.sentences import Pair
 from projner.errors import JobError
 
 OURS, THEIRS = "projner align", "awesome-align"
+Links = list[Any]
+"""What a side found, pair by pair, as it gives it."""
 THEIR_WORKERS = 4
 """Processes that prepare awesome-align's batches by default."""
 
@@ -40,7 +43,8 @@ def bench(
         repeats: how often each side aligns them.
         threads: CPUs that a side uses. On a GPU, awesome-align has its processes beside that.
         device: what the model runs on.
-        dtype: what ours computes in; awesome-align knows float32 alone.
+        dtype: what ours computes in; `auto` is float32, which awesome-align knows alone, and then
+            bfloat16 where the device has it.
         shape: of a BERT with random weights, a name of `models.SHAPES`; `base` is mBERT's.
         layers: of it, instead of the shape's.
         width: likewise.
@@ -59,54 +63,66 @@ def bench(
         models.encoder(
             folder, [side for pair in found for side in (pair.source, pair.target)], form
         )
-        section = config.Encoder(
-            engine="encoder",
-            model=name,
-            # The place that the eighth has in mBERT.
-            layer=max(1, round(form.layers * 2 / 3)),
-            device=device,
-            dtype=dtype,
-        )
-        aligner = EncoderAligner(section)
-        aligner.setup(threads)
-        peer = AwesomeAlign(folder, section.layer, devices.choose_device(device))
+        # The place that the eighth has in mBERT.
+        layer = max(1, round(form.layers * 2 / 3))
+        peer = AwesomeAlign(folder, layer, devices.choose_device(device))
+        aligners = {}
+        for precision in _precisions(dtype, peer.device):
+            aligner = EncoderAligner(
+                config.Encoder(
+                    engine="encoder", model=name, layer=layer, device=device, dtype=precision
+                )
+            )
+            aligner.setup(threads)
+            aligners[f"{OURS} {precision}"] = aligner
 
-        def ours(table: pa.Table = table) -> list[pa.ChunkedArray]:
-            return [aligner(part)["links"] for part in measure.batches(table)]
+        def ours(aligner: EncoderAligner, table: pa.Table = table) -> Links:
+            parts = [aligner(part)["links"] for part in measure.batches(table)]
+            return [row for part in parts for row in part.to_pylist()]
 
-        def theirs(found: Sequence[Pair] = found) -> list[str]:
-            return peer.align(found)
-
-        ours(table.slice(0, THEIR_ROWS))
-        theirs(found[:THEIR_ROWS])
-        measured = measure.in_turn({OURS: ours, THEIRS: theirs}, repeats)
-    same = measure.same_share(
-        [_ours(row) for part in measured[OURS].results[0] for row in part.to_pylist()],
-        [_theirs(line) for line in measured[THEIRS].results[0]],
-    )
-    counted = aligner.counters()
-    share = counted["padding"] / (counted["padding"] + counted["tokens"])
-    padding = {OURS: share, THEIRS: peer.padding(found)}
+        sides: dict[str, Callable[[], Links]] = {
+            name: partial(ours, aligner) for name, aligner in aligners.items()
+        }
+        sides[THEIRS] = partial(peer.align, found)
+        for aligner in aligners.values():
+            ours(aligner, table.slice(0, THEIR_ROWS))
+        peer.align(found[:THEIR_ROWS])
+        measured = measure.in_turn(sides, repeats)
+    expected = [_theirs(line) for line in measured[THEIRS].results[0]]
+    same = {
+        name: measure.same_share([_ours(row) for row in measured[name].results[0]], expected)
+        for name in aligners
+    }
+    padding = {THEIRS: peer.padding(found)}
+    for name, aligner in aligners.items():
+        counted = aligner.counters()
+        padding[name] = counted["padding"] / (counted["padding"] + counted["tokens"])
+    rows = measure.beside(measured, len(found), "pairs", padding)
     return Report(
         f"aligning {len(found):,} sentence pairs",
-        measure.beside(measured, len(found), "pairs", padding),
-        same,
+        [{**row, "same links": round(same.get(row["side"], 1), 4)} for row in rows],
+        next(iter(same.values())),
         [
-            f"{same:.2%} of the pairs get the same links on both sides.",
+            "same links: the share of pairs that get the links of awesome-align.",
             measure.HOW,
             f"awesome-align takes {THEIR_ROWS} pairs at once, in corpus order, in float32.",
         ],
         measure.signature(
             ["torch", "transformers", "awesome-align"],
             device=peer.device,
-            dtype=str(devices.choose_dtype(dtype, peer.device)).split(".")[-1],
             threads=threads,
             model=f"bert:{form}",
-            layer=section.layer,
+            layer=layer,
             corpus=corpus or "made-up",
             repeats=repeats,
         ),
     )
+
+
+def _precisions(asked: devices.Precision, device: str) -> list[devices.Precision]:
+    if asked != "auto":
+        return [asked]
+    return ["float32", *(["bfloat16"] if devices.computes_in_bfloat16(device) else [])]  # type: ignore[list-item]
 
 
 class AwesomeAlign:
@@ -122,7 +138,7 @@ class AwesomeAlign:
             from awesome_align.tokenization_bert import BertTokenizer
         except ImportError as error:
             raise JobError(
-                f"the benchmark needs awesome-align ({error}): pip install 'projner[models,peers]'"
+                f"the benchmark needs awesome-align ({error}): pip install 'projner[awesome-align]'"
             ) from None
         self.device = device
         self._loop = run_align.word_align

@@ -27,6 +27,8 @@ class Shape:
     layers: int
     width: int
     inner: int
+    words: int = 0
+    """Sub-words that a translator chooses from at every step; those of its tokenizer by default."""
 
     @property
     def heads(self) -> int:
@@ -42,7 +44,7 @@ SHAPES = {
     "small": Shape(6, 384, 1536),
     "base": Shape(12, 768, 3072),
     "large": Shape(24, 1024, 4096),
-    "nllb-600m": Shape(12, 1024, 4096),
+    "nllb-600m": Shape(12, 1024, 4096, 256_206),
 }
 """small: MiniLM; base: mBERT and XLM-R base; large: XLM-R large."""
 
@@ -105,7 +107,7 @@ def translator(
     empty = transformers.NllbTokenizer(extra_special_tokens=list(languages))
     tokenizer = _learnt(empty, sentences)
     config = transformers.M2M100Config(
-        vocab_size=len(tokenizer),
+        vocab_size=max(shape.words, len(tokenizer)),
         d_model=shape.width,
         encoder_layers=shape.layers,
         decoder_layers=shape.layers,

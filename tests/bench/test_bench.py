@@ -148,10 +148,14 @@ def test_align() -> None:
     from projner.bench import align
 
     report = align.bench(pairs=40, repeats=1, device="cpu", shape="tiny")
-    _check(report, [align.OURS, align.THEIRS])
+    *ours, theirs = report.rows
+    precisions = ["float32", "bfloat16"][: len(ours)]
+    _check(report, [*(f"{align.OURS} {precision}" for precision in precisions), align.THEIRS])
     _check_rates(report, "pairs")
-    assert report.same == 1
-    assert report.rows[0]["padding"] < report.rows[1]["padding"]
+    assert report.same == ours[0]["same links"] == 1
+    assert all(row["padding"] < theirs["padding"] for row in ours)
+    (alone, _) = align.bench(pairs=20, repeats=1, device="cpu", shape="tiny", dtype="bfloat16").rows
+    assert alone["side"] == f"{align.OURS} bfloat16"
 
 
 @pytest.mark.usefixtures("models")
