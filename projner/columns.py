@@ -53,32 +53,10 @@ def no_lists(rows: int, fields: Sequence[str]) -> Lists:
     return Lists(np.zeros(rows + 1, np.int64), dict.fromkeys(fields, np.empty(0, np.int32)))
 
 
-def encode(*columns: pa.ChunkedArray) -> tuple[list[Lists], pa.StringArray]:
-    """Columns of words by number: rows of `code`, int32, and the distinct words that it numbers."""
-    arrays = [column.combine_chunks() for column in columns]
-    encoded = pa.concat_arrays([pc.list_flatten(array) for array in arrays]).dictionary_encode()
-    codes, coded = np.array(encoded.indices, np.int32), []
-    for array in arrays:
-        offsets = _offsets(array)
-        coded.append(Lists(offsets, {"code": codes[: offsets[-1]]}))
-        codes = codes[offsets[-1] :]
-    return coded, encoded.dictionary
-
-
-def spell(words: pa.StringArray) -> tuple[Array, Array, list[str]]:
-    """Words by character: offsets (words + 1,), numbers, and the characters that these number."""
-    offsets = np.zeros(len(words) + 1, np.int64)
-    np.cumsum(pc.utf8_length(words).to_numpy(), out=offsets[1:])
-    text = pc.binary_join(pa.ListArray.from_arrays([0, len(words)], words), "")[0].as_py()
-    points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-    number = np.zeros(points.max(initial=0) + 1, np.int32)
-    number[points] = 1
-    distinct = np.flatnonzero(number)
-    number[distinct] = np.arange(len(distinct))
-    return offsets, number[points], [chr(point) for point in distinct]
-
-
 def _offsets(array: pa.Array) -> Array:
+    if not array.null_count:
+        bounds = array.offsets.to_numpy()
+        return np.subtract(bounds, bounds[0], dtype=np.int64)
     lengths = pc.list_value_length(array).fill_null(0)
     offsets = np.zeros(len(array) + 1, np.int64)
     np.cumsum(lengths.to_numpy(zero_copy_only=False), out=offsets[1:])

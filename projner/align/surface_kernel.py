@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from projner import columns
+from projner import columns, spelling
 from projner.columns import Lists
 from projner.compiled import compiled
 from projner.romanise import romanise
@@ -54,44 +54,42 @@ def links(
     `source` and `target` are columns of words; entities have `start` and `end`. Raises IndexError
     for one that is outside its sentence.
     """
-    offsets = columns.lists(source).offsets
-    words = np.arange(offsets[-1])
+    offsets, there = columns.lists(source).offsets, columns.lists(target).offsets
+    wanted = np.ones(offsets[-1], np.bool_)
     if entities is not None:
-        words = np.flatnonzero(_inside(entities.offsets, entities.pairs("start", "end"), offsets))
-        chosen = pc.list_flatten(source.combine_chunks()).take(pa.array(words))
-        bounds = pa.array(np.searchsorted(words, offsets), pa.int32())
-        source = pa.chunked_array([pa.ListArray.from_arrays(bounds, chosen)])
-    (wanted, there), distinct = columns.encode(source, target)
-    sides = wanted.offsets, wanted.fields["code"], there.offsets, there.fields["code"]
-    return Found(*_links(offsets, words, *sides, forms(distinct), min_similarity, min_letters))
+        wanted = _inside(entities.offsets, entities.pairs("start", "end"), offsets)
+    before = np.concatenate([[0], np.cumsum(wanted)])[offsets]
+    compared = np.repeat(np.diff(before) > 0, np.diff(there))
+    one = forms(pc.list_flatten(source.combine_chunks()), wanted)
+    other = forms(pc.list_flatten(target.combine_chunks()), compared)
+    return Found(*_links(offsets, one, there, other, min_similarity, min_letters, before[-1]))
 
 
-def forms(words: pa.StringArray) -> Forms:
-    """The forms of words; `romanise` goes by character."""
-    offsets, spelt, characters = columns.spell(words)
-    romanised = [romanise(character) for character in characters]
-    bounds = np.cumsum([0, *map(len, romanised)])
-    alphabet = np.array(bytearray("".join(romanised), "ascii"), np.uint8)
-    return Forms(*_forms(offsets, spelt, bounds, alphabet))
+_ROMANISED = spelling.Rewriter(romanise)
+_BITS = np.zeros(128, np.int64)
+"""The set of each symbol alone."""
+for _bit, _symbol in enumerate(b"0123456789abcdefghijklmnopqrstuvwxyz"):
+    _BITS[_symbol] = 1 << _bit
+
+
+def forms(words: pa.StringArray, chosen: Array) -> Forms:
+    """The forms of the words that are `chosen` (bool, one per word), empty for the others.
+
+    `romanise` goes by character.
+    """
+    bounds, text = _ROMANISED(spelling.words(words), chosen)
+    return Forms(bounds, text, _letters(bounds, text, _BITS))
 
 
 @compiled
-def _forms(offsets: Array, spelt: Array, bounds: Array, alphabet: Array) -> Any:
-    forms = np.zeros(len(offsets), np.int64)
-    for word in range(len(offsets) - 1):
-        forms[word + 1] = forms[word]
-        for character in spelt[offsets[word] : offsets[word + 1]]:
-            forms[word + 1] += bounds[character + 1] - bounds[character]
-    text = np.empty(forms[-1], np.uint8)
-    letters = np.zeros(len(offsets) - 1, np.int64)
-    filled = 0
+def _letters(bounds: Array, text: Array, bits: Array) -> Array:
+    letters = np.empty(len(bounds) - 1, np.int64)
     for word in range(len(letters)):
-        for character in spelt[offsets[word] : offsets[word + 1]]:
-            for symbol in alphabet[bounds[character] : bounds[character + 1]]:
-                text[filled] = symbol
-                filled += 1
-                letters[word] |= 1 << (symbol - 48 if symbol < 58 else symbol - 87)
-    return forms, text, letters
+        held = 0
+        for place in range(bounds[word], bounds[word + 1]):
+            held |= bits[text[place]]
+        letters[word] = held
+    return letters
 
 
 @compiled
@@ -108,30 +106,33 @@ def _inside(span_offsets: Array, spans: Array, offsets: Array) -> Array:
 
 @compiled
 def _links(
-    offsets: Array, words: Array, source_offsets: Array, source: Array, target_offsets: Array,
-    target: Array, known: Forms, min_similarity: float, min_letters: int,
+    source_offsets: Array, source: Forms, target_offsets: Array, target: Forms,
+    min_similarity: float, min_letters: int, most: int,
 ) -> Any:  # fmt: skip
-    """`source` is of the words to link, which are at `words` in rows of all, at `offsets`."""
-    found = np.zeros(len(offsets), np.int64)
-    sources, targets = np.empty(len(words), np.int32), np.empty(len(words), np.int32)
-    similarities = np.empty(len(words))
-    costs = np.empty(len(known.text) + 1, np.int64)
+    """Links of the source words that have a form, `most` at most."""
+    found = np.zeros(len(source_offsets), np.int64)
+    sources, targets = np.empty(most, np.int32), np.empty(most, np.int32)
+    similarities = np.empty(most)
+    longest = 0
+    for word in range(len(target.letters)):
+        longest = max(longest, target.bounds[word + 1] - target.bounds[word])
+    costs = np.empty(longest + 1, np.int64)
     filled = 0
-    for row in range(len(offsets) - 1):
-        there = target[target_offsets[row] : target_offsets[row + 1]]
-        for index in range(source_offsets[row], source_offsets[row + 1]):
-            form = source[index]
-            length = known.bounds[form + 1] - known.bounds[form]
+    for row in range(len(source_offsets) - 1):
+        begin, end = source_offsets[row], source_offsets[row + 1]
+        first, stop = target_offsets[row], target_offsets[row + 1]
+        for form in range(begin, end):
+            length = source.bounds[form + 1] - source.bounds[form]
             if length == 0:
                 continue
             least = min_similarity
-            if length < min_letters or known.letters[form] < 1 << 10:
+            if length < min_letters or source.letters[form] < 1 << 10:
                 least = 1.0
-            i = words[index] - offsets[row]
-            place = (i + 0.5) / (offsets[row + 1] - offsets[row])
-            j, best = _most_similar(known, form, there, place, least, costs)
+            place = (form - begin + 0.5) / (end - begin)
+            j, best = _most_similar(source, form, target, first, stop, place, least, costs)
             if best > 0:
-                sources[filled], targets[filled], similarities[filled] = i, j, best
+                sources[filled], targets[filled] = form - begin, j
+                similarities[filled] = best
                 filled += 1
         found[row + 1] = filled
     return found, sources[:filled], targets[:filled], similarities[:filled]
@@ -139,42 +140,44 @@ def _links(
 
 @compiled
 def _most_similar(
-    known: Forms, form: int, there: Array, place: float, least: float, costs: Array
-) -> tuple[int, float]:
-    """Of the words `there`, the most similar one, and of these that nearest to `place`.
+    source: Forms, form: int, target: Forms, first: int, stop: int, place: float, least: float,
+    costs: Array,
+) -> tuple[int, float]:  # fmt: skip
+    """Of the target words from `first` to `stop`, the most similar one, and of these that nearest to
+    `place`.
 
-    Its index and its similarity, 0 if all are below `least`.
+    Its index, from `first`, and its similarity, 0 if all are below `least`.
     """
-    text = known.text[known.bounds[form] : known.bounds[form + 1]]
+    text = source.text[source.bounds[form] : source.bounds[form + 1]]
+    letters = source.letters[form]
     nearest, best, best_gap = 0, 0.0, 0.0
-    for j, other in enumerate(there):
-        length = known.bounds[other + 1] - known.bounds[other]
+    for other in range(first, stop):
+        length = target.bounds[other + 1] - target.bounds[other]
         longer = max(len(text), length)
         # A little more, against rounding; what is too much is found out below.
         most = (1 - least) * longer + 1e-6
         if (
             abs(len(text) - length) > most
-            or _size(known.letters[form] & ~known.letters[other]) > most
-            or _size(known.letters[other] & ~known.letters[form]) > most
+            or _size(letters & ~target.letters[other]) > most
+            or _size(target.letters[other] & ~letters) > most
         ):
             continue
-        similar = known.text[known.bounds[other] : known.bounds[other + 1]]
+        similar = target.text[target.bounds[other] : target.bounds[other + 1]]
         similarity = 1 - _distance(text, similar, most, costs) / longer
-        gap = abs((j + 0.5) / len(there) - place)
+        gap = abs((other - first + 0.5) / (stop - first) - place)
         if similarity >= least and (similarity > best or gap < best_gap):
-            nearest, best, best_gap = j, similarity, gap
+            nearest, best, best_gap = other - first, similarity, gap
             least = similarity
     return nearest, best
 
 
 @compiled
 def _size(letters: int) -> int:
-    """How many a set has."""
-    size = 0
-    while letters:
-        letters &= letters - 1
-        size += 1
-    return size
+    """How many a set has: its bits counted in pairs, fours and eights, then summed up."""
+    letters -= letters >> 1 & 0x5555555555
+    letters = (letters & 0x3333333333) + (letters >> 2 & 0x3333333333)
+    letters = letters + (letters >> 4) & 0x0F0F0F0F0F
+    return int(letters * 0x0101010101 >> 32 & 0xFF)
 
 
 @compiled

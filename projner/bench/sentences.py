@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from projner import record
+from projner import config, record
 from projner.errors import JobError
 
+DEMO = "demo"
+CORPUS = Path(__file__).parents[1] / "demo" / "corpus"
 VOCABULARY = 20_000
 MEDIAN_WORDS = 20
 SPREAD = 0.6
@@ -34,16 +36,37 @@ class Pair:
     links: list[tuple[int, int]]
 
 
+def demo_job() -> config.Job:
+    """The labelled, linked sentence pairs that come with projner."""
+    corpus = config.Corpus(
+        format="bitext",
+        root=str(CORPUS),
+        source=("train.eng.conll",),
+        target=("train.swh.conll",),
+        links=("train.eng-swh.pharaoh",),
+        source_lang="eng_Latn",
+        target_lang=("swh_Latn",),
+    )
+    return config.Job(corpus=corpus)
+
+
 def sentences(rows: int, seed: int = 0) -> list[list[str]]:
     """Words by Zipf's law in sentences whose lengths are log-normal."""
     chance = np.random.default_rng(seed)
-    return [[_word(rank, _SOURCE) for rank in ranks] for ranks in _ranks(rows, chance)]
+    return [
+        [_word(rank, _SOURCE) for rank in ranks] for ranks in _ranks(_lengths(rows, chance), chance)
+    ]
 
 
 def pairs(rows: int, seed: int = 0) -> list[Pair]:
     """Sentences with translations: words change places, vanish and double, and links go wrong."""
     chance = np.random.default_rng(seed)
-    return [_pair(ranks, chance) for ranks in _ranks(rows, chance)]
+    return pairs_of_lengths(_lengths(rows, chance), chance)
+
+
+def pairs_of_lengths(lengths: np.ndarray, chance: np.random.Generator) -> list[Pair]:
+    """The same for sentences of so many words."""
+    return [_pair(ranks, chance) for ranks in _ranks(lengths, chance)]
 
 
 def read(file: str, rows: int) -> list[list[str]]:
@@ -96,10 +119,14 @@ def _lines(file: str, rows: int) -> list[str]:
     return lines
 
 
-def _ranks(rows: int, chance: np.random.Generator) -> Iterator[np.ndarray]:
+def _lengths(rows: int, chance: np.random.Generator) -> np.ndarray:
+    lengths = np.exp(chance.normal(np.log(MEDIAN_WORDS), SPREAD, rows))
+    words: np.ndarray = np.clip(lengths.round(), 1, MOST_WORDS).astype(int)
+    return words
+
+
+def _ranks(lengths: np.ndarray, chance: np.random.Generator) -> Iterator[np.ndarray]:
     """The words of each sentence, by their rank in the vocabulary."""
-    lengths = np.exp(chance.normal(np.log(MEDIAN_WORDS), SPREAD, rows)).round().astype(int)
-    lengths = lengths.clip(1, MOST_WORDS)
     shares = 1 / (np.arange(VOCABULARY) + 2.7)
     ranks = chance.choice(VOCABULARY, int(lengths.sum()), p=shares / shares.sum())
     yield from np.split(ranks, np.cumsum(lengths)[:-1])

@@ -58,7 +58,7 @@ class Scorer:
         """`tags`: of the target side's tagger, for scores that use it."""
         self.project = project
         self.tags = tuple(tags)
-        self._classes = scores.Classes.read(tags)
+        self.classes = scores.Classes.read(tags)
 
     @property
     def by_links(self) -> bool:
@@ -96,9 +96,9 @@ class Scorer:
         alike, likeness = surface.pairs("source", "target"), surface.fields["score"]
         found = seen.pairs("start", "end")
         triples = np.column_stack([*chosen.fields.values()]).astype(np.int32)
-        nmt, codec = _values(table, "nmt_scores"), _values(table, "codec_scores")
+        nmt, codec = values(table, "nmt_scores"), values(table, "codec_scores")
         words = lists("target_probs", [])
-        matrix = _values(table, "target_probs").reshape(-1, max(1, len(self.tags)))
+        matrix = values(table, "target_probs").reshape(-1, max(1, len(self.tags)))
         rows = zip(
             table["source_tokens"].to_pylist(),
             table["target_tokens"].to_pylist(),
@@ -166,9 +166,9 @@ class Scorer:
                 spans,
             )
         if name == "ner":
-            return scores.ner(sentence.labels, sentence.probabilities, self._classes, spans)
+            return scores.ner(sentence.labels, sentence.probabilities, self.classes, spans)
         if name == "ner_spans":
-            return scores.ner_spans(len(entities), sentence.probabilities, self._classes, spans)
+            return scores.ner_spans(len(entities), sentence.probabilities, self.classes, spans)
         if name == "nmt":
             return scores.nmt(len(entities), sentence.candidates, sentence.nmt, spans)
         if name == "codec":
@@ -178,7 +178,7 @@ class Scorer:
         return score(entities, links, len(sentence.target_tokens), spans)
 
 
-def _values(table: pa.Table, name: str) -> Floats:
+def values(table: pa.Table, name: str) -> Floats:
     """The numbers in a column of lists, nested or not, one after the other."""
     if name not in table.column_names:
         return np.empty(0)

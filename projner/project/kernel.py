@@ -1,42 +1,33 @@
-"""Exact matching of a whole table at once, compiled: one span per entity at most.
+"""Candidates and scores of a whole table at once, compiled.
 
-The same as `candidates.linked`, a score of `scores` and `match.solve` with its margins give
-sentence by sentence, from flat arrays to flat arrays. Those modules say what is computed and why,
-and are the tests' oracle. What is different here:
+The same as `candidates` and `scores` give sentence by sentence, from flat arrays to flat arrays; what
+is computed and why is said there, and they are the tests' oracle. What is different here:
 
 * Words are numbers, and what `evidence` looks at in them is found out once per distinct word.
 * Links and evidence fill a table of source by target words, and sets of entities are the bits of an
   integer. Sums over a span grow with it, since candidates come by start, then by end.
-* Entities whose best spans clash go straight to a dynamic programme over words and sets of
-  entities. Where too many of them have to do with each other, the row is left to `match`.
+
+Each score is compiled when it is first asked for, and `exact` chooses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import astuple
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from projner import columns
+from projner import columns, spelling
 from projner.columns import Lists
 from projner.compiled import compiled
 from projner.project import scores
-from projner.project.match import SCALE
+from projner.project.exact import MAX_ENTITIES, Matrices
 
 Array = npt.NDArray[Any]
-Score = Literal["align", "align_gap", "evidence"]
 
-MAX_CLASHING = 8
-"""Entities that the programme tells apart: it has 2^8 states for each word."""
-MAX_ENTITIES = 62
-MAX_WEIGHT = 2.0**62
-"""What a sum of weights in an int64 stays below."""
-
-_ALIGN, _ALIGN_GAP, _EVIDENCE = range(3)
+MIN_NER = scores.MIN_NER
 _LOWER, _UPPER, _CASELESS = scores.LOWER, scores.UPPER, scores.CASELESS
 
 
@@ -44,7 +35,7 @@ class Rows(NamedTuple):
     """A table as flat arrays: row r has the items from `*_offsets[r]` to `*_offsets[r + 1]`.
 
     Offsets are int64 (rows + 1,); entities, links and surface links int32 (items, 2), as `scores`
-    takes them; similarities float64; words int32 numbers, unused but by `evidence`.
+    takes them; similarities float64. Of words there are only the offsets.
     """
 
     entity_offsets: Array
@@ -55,47 +46,57 @@ class Rows(NamedTuple):
     surface: Array
     similarities: Array
     source_offsets: Array
-    source: Array
     target_offsets: Array
-    target: Array
 
 
-class Words(NamedTuple):
-    """`scores.Forms` of words by number: letters float64, case int8, script int32.
+class Forms(NamedTuple):
+    """What `scores.Forms` says of the words of one side, by word: int32 arrays.
 
-    Scripts are numbered by name, from 1 on and below `scripts`; 0 is none.
+    Scripts are numbered from 1 on; 0 is none. `rank` is their order by name.
     """
 
     letters: Array
     case: Array
     script: Array
-    scripts: int
+    rank: Array
 
 
-class Found(NamedTuple):
-    """Chosen spans, by row and in reading order: flat arrays of one value for each.
+class Spans(NamedTuple):
+    """`candidates.Spans` of rows: int64 arrays, and offsets (rows + 1,) of each row's."""
 
-    Scores and margins are float64. `left`, bool (rows,), marks the rows that were not solved.
-    """
+    offsets: Array
+    starts: Array
+    ends: Array
 
-    row: Array
-    entity: Array
-    start: Array
-    end: Array
-    score: Array
-    margin: Array
-    left: Array
+    @property
+    def most_words(self) -> int:
+        """The most that one has."""
+        return int((self.ends - self.starts).max(initial=0))
+
+
+class Tagged(NamedTuple):
+    """How likely words begin and continue an entity of each class: float64 (words, classes), and
+    offsets (rows + 1,) of each row's words."""
+
+    offsets: Array
+    begins: Array
+    continues: Array
 
 
 def rows(
-    entities: Lists, links: Lists, surface: Lists | None, source: Lists, target: Lists
+    entities: Lists, links: Lists | None, surface: Lists | None, source: Lists, target: Lists
 ) -> Rows:
     """Columns as the kernel takes them: entities with `start` and `end`, links with `source` and
-    `target`, surface links with `score` too, and words with `code`, which only `evidence` needs."""
+    `target`, surface links with `score` too, and words.
+
+    Raises IndexError for entities and links outside their sentence.
+    """
+    count = len(entities.offsets) - 1
+    if links is None:
+        links = columns.no_lists(count, ["source", "target"])
     if surface is None:
-        surface = columns.no_lists(len(links.offsets) - 1, ["source", "target", "score"])
-    no_words = np.empty(0, np.int32)
-    return Rows(
+        surface = columns.no_lists(count, ["source", "target", "score"])
+    table = Rows(
         entities.offsets,
         entities.pairs("start", "end"),
         links.offsets,
@@ -104,110 +105,129 @@ def rows(
         surface.pairs("source", "target"),
         surface.fields["score"].astype(np.float64),
         source.offsets,
-        source.fields.get("code", no_words),
         target.offsets,
-        target.fields.get("code", no_words),
     )
+    _check(table)
+    return table
 
 
-def words(distinct: pa.StringArray | Sequence[str] = ()) -> Words:
-    """What `evidence` looks at in words: letters by character, the rest in the first letter."""
-    offsets, spelt, characters = columns.spell(pa.array(distinct, pa.string()))
-    known = [scores.form(character) for character in characters]
-    names = sorted({"", *(script for *_, script in known)})
-    letters = np.array([letters for letters, *_ in known], np.int64)
-    case = np.array([case for _, case, _ in known], np.int8)
-    script = np.array([names.index(script) for *_, script in known], np.int32)
-    return Words(*_words(offsets, spelt, letters, case, script, len(names)))
+_SCRIPTS = [""]
 
 
-def match(
-    table: Rows,
-    known: Words,
-    score: Score,
-    max_words: int,
-    weights: scores.Weights = scores.DEFAULT,
-) -> Found:
-    """The best spans for the entities of every row.
+def _describe(character: str) -> tuple[int, int, int]:
+    letters, case, script = scores.form(character)
+    if script not in _SCRIPTS:
+        _SCRIPTS.append(script)
+    return letters, case, _SCRIPTS.index(script)
 
-    Under `align` and `align_gap` surface links replace a word's own. Raises IndexError for entities
-    and links outside their sentence.
+
+_CHARACTERS = spelling.Characters(_describe, 3)
+
+
+def forms(words: pa.StringArray, chosen: Array) -> Forms:
+    """What `evidence` looks at in the words that are `chosen` (bool, one per word): letters by
+    character, the rest in the first letter."""
+    held = spelling.words(words)
+    letters, case, script = spelling.sums_and_firsts(held, chosen, _CHARACTERS, _CASELESS)
+    return Forms(letters, case, script, np.argsort(np.argsort(_SCRIPTS)))
+
+
+def linked(table: Rows, max_words: int) -> Spans:
+    """`candidates.linked` of rows, by links and surface links; none where there are more entities
+    than `exact` knows."""
+    return Spans(*_linked(table, max_words))
+
+
+def ngrams(table: Rows, max_words: int) -> Spans:
+    """`candidates.ngrams` of rows; none where there are no entities."""
+    return Spans(*_ngrams(table, max_words))
+
+
+def seen(table: Rows, found: Lists, max_words: int) -> Spans:
+    """`candidates.seen` of rows: among the spans `found`, with `start` and `end`.
+
+    Raises IndexError for one outside its sentence.
     """
+    row = np.repeat(np.arange(len(found.offsets) - 1), np.diff(found.offsets))
+    starts, ends = (found.fields[name].astype(np.int64) for name in ("start", "end"))
+    sizes = np.diff(table.target_offsets)
+    if not ((starts >= 0) & (starts < ends) & (ends <= sizes[row])).all():
+        raise IndexError("what a tagger found is outside its sentence")
+    short = ends - starts <= max_words
+    spans = np.unique(np.stack([row, starts, ends], axis=1)[short], axis=0)
+    offsets = np.searchsorted(spans[:, 0], np.arange(len(sizes) + 1))
+    return Spans(offsets, *spans[:, 1:].T.copy())
+
+
+def matrices(table: Rows, spans: Spans, scored: Array) -> Matrices:
+    """What `exact` solves."""
+    return Matrices(table.entity_offsets, *_bounds(table, spans), spans.starts, spans.ends, scored)
+
+
+def align(table: Rows, spans: Spans) -> Array:
+    """`scores.align`, flat as `Matrices` has it; surface links replace a word's own."""
+    return np.asarray(_align_rows(table, spans, *_bounds(table, spans)[1:]))
+
+
+def align_gap(table: Rows, spans: Spans) -> Array:
+    """`scores.align_gap`; surface links replace a word's own."""
+    return np.asarray(_align_gap_rows(table, spans, *_bounds(table, spans)[1:]))
+
+
+def evidence(
+    table: Rows,
+    spans: Spans,
+    source: Forms,
+    target: Forms,
+    weights: scores.Weights = scores.DEFAULT,
+) -> Array:
+    """`scores.evidence`, by the forms of words on either side, of rows with spans at least."""
     settings = tuple(map(float, astuple(weights)))
-    return Found(*_match(table, known, get_args(Score).index(score), max_words, settings))
+    bounds = _bounds(table, spans)[1:]
+    return np.asarray(_evidence_rows(table, spans, *bounds, source, target, settings))
 
 
-@compiled
-def _words(
-    offsets: Array, spelt: Array, letters: Array, case: Array, script: Array, scripts: int
-) -> Any:
-    count = len(offsets) - 1
-    letters_of, script_of = np.zeros(count), np.zeros(count, np.int32)
-    case_of = np.full(count, _CASELESS, np.int8)
-    for word in range(count):
-        for character in spelt[offsets[word] : offsets[word + 1]]:
-            letters_of[word] += letters[character]
-            if script_of[word] == 0:
-                case_of[word], script_of[word] = case[character], script[character]
-    return letters_of, case_of, script_of, scripts
+def ner(table: Rows, spans: Spans, tagged: Tagged, classes: Array) -> Array:
+    """`scores.ner`; `classes`, int64, has the number of each entity's class, -1 for one that the
+    tagger does not know.
+
+    Raises IndexError unless there are probabilities for each target word of rows with spans.
+    """
+    _check_tagged(table, spans, tagged)
+    powers = scores.ALPHA ** np.arange(spans.most_words)
+    return np.asarray(_ner_rows(table, spans, *_bounds(table, spans)[1:], tagged, classes, powers))
 
 
-@compiled
-def _match(table: Rows, known: Words, score: int, max_words: int, weights: Any) -> Any:
-    count = len(table.entities)
-    row_of, entity_of = np.empty(count, np.int64), np.empty(count, np.int32)
-    start_of, end_of = np.empty(count, np.int32), np.empty(count, np.int32)
-    score_of, margin_of = np.empty(count), np.empty(count)
-    left = np.zeros(len(table.entity_offsets) - 1, np.bool_)
-    filled = 0
-    for row in range(len(left)):
-        entities = _of_row(table.entities, table.entity_offsets, row)
-        if not len(entities):
-            continue
-        if len(entities) > MAX_ENTITIES:
-            left[row] = True
-            continue
-        links = _of_row(table.links, table.link_offsets, row)
-        surface = _of_row(table.surface, table.surface_offsets, row)
-        n_source = table.source_offsets[row + 1] - table.source_offsets[row]
-        n_target = table.target_offsets[row + 1] - table.target_offsets[row]
-        _check(entities, links, surface, n_source, n_target)
-        starts, ends = _candidates(entities, links, surface, n_target, max_words)
-        scored = np.zeros((len(entities), len(starts)))
-        if score == _EVIDENCE:
-            similarities = _of_row(table.similarities, table.surface_offsets, row)
-            source = _of_row(table.source, table.source_offsets, row)
-            target = _of_row(table.target, table.target_offsets, row)
-            _evidence(
-                entities, links, surface, similarities, known, source, target,
-                starts, ends, weights, scored,
-            )  # fmt: skip
-        else:
-            linked = _replaced(links, surface, n_source, n_target)
-            if score == _ALIGN:
-                _align(entities, linked, starts, ends, scored)
-            else:
-                _align_gap(entities, linked, starts, ends, scored)
-        chosen, margins = np.empty(len(entities), np.int64), np.zeros(len(entities), np.int64)
-        if not _solve(_quantised(scored), starts, ends, n_target, chosen, margins):
-            left[row] = True
-            continue
-        entity_at = np.full(n_target, -1)
-        for entity, column in enumerate(chosen):
-            if column >= 0:
-                entity_at[starts[column]] = entity
-        for entity in entity_at:
-            if entity >= 0:
-                column = chosen[entity]
-                row_of[filled], entity_of[filled] = row, entity
-                start_of[filled], end_of[filled] = starts[column], ends[column]
-                score_of[filled] = scored[entity, column]
-                margin_of[filled] = margins[entity] / SCALE
-                filled += 1
-    return (
-        row_of[:filled], entity_of[:filled], start_of[:filled], end_of[:filled],
-        score_of[:filled], margin_of[:filled], left,
-    )  # fmt: skip
+def ner_spans(table: Rows, spans: Spans, tagged: Tagged) -> Array:
+    """`scores.ner_spans`. Raises IndexError as `ner` does."""
+    _check_tagged(table, spans, tagged)
+    powers = scores.ALPHA ** np.arange(spans.most_words)
+    return np.asarray(_ner_spans_rows(table, spans, *_bounds(table, spans)[1:], tagged, powers))
+
+
+def _check_tagged(table: Rows, spans: Spans, tagged: Tagged) -> None:
+    lacking = np.diff(table.target_offsets) != np.diff(tagged.offsets)
+    if (lacking & (np.diff(spans.offsets) > 0)).any():
+        raise IndexError("there are not as many probabilities as target words")
+
+
+def pairs(table: Rows, spans: Spans, chosen: Lists, values: Array) -> Array:
+    """Scores that are given, `values`, for some pairs `chosen`: `source_index`, `start`, `end`.
+
+    Raises ValueError for a pair that is none of the row's.
+    """
+    entities, starts, ends = (
+        chosen.fields[name].astype(np.int64) for name in ("source_index", "start", "end")
+    )
+    (bounds,) = _bounds(table, spans)[1:]
+    scored = _pairs_rows(table, spans, bounds, chosen.offsets, entities, starts, ends, values)
+    return np.asarray(scored)
+
+
+def _bounds(table: Rows, spans: Spans) -> tuple[Array, Array]:
+    """Offsets of the spans, and of the scores, of each row."""
+    sizes = np.diff(table.entity_offsets) * np.diff(spans.offsets)
+    return spans.offsets, np.concatenate([[0], np.cumsum(sizes)])
 
 
 @compiled
@@ -216,65 +236,163 @@ def _of_row(items: Array, offsets: Array, row: int) -> Array:
 
 
 @compiled
-def _check(entities: Array, links: Array, surface: Array, n_source: int, n_target: int) -> None:
-    for k in range(len(entities)):
-        start, end = entities[k, 0], entities[k, 1]
-        if not 0 <= start < end <= n_source:
-            raise IndexError("an entity is empty or outside its sentence")
-    for pairs in (links, surface):
-        for k in range(len(pairs)):
-            source, target = pairs[k, 0], pairs[k, 1]
-            if not (0 <= source < n_source and 0 <= target < n_target):
-                raise IndexError("a link is outside its sentences")
+def _forms_of(forms: Forms, offsets: Array, row: int) -> Forms:
+    return Forms(
+        _of_row(forms.letters, offsets, row),
+        _of_row(forms.case, offsets, row),
+        _of_row(forms.script, offsets, row),
+        forms.rank,
+    )
 
 
 @compiled
-def _quantised(scored: Array) -> Array:
-    quantised = np.empty(scored.shape, np.int64)
-    for entity in range(scored.shape[0]):
-        for column in range(scored.shape[1]):
-            quantised[entity, column] = np.rint(scored[entity, column] * SCALE)
-    return quantised
+def _check(table: Rows) -> None:
+    for row in range(len(table.entity_offsets) - 1):
+        n_source = table.source_offsets[row + 1] - table.source_offsets[row]
+        n_target = table.target_offsets[row + 1] - table.target_offsets[row]
+        for k in range(table.entity_offsets[row], table.entity_offsets[row + 1]):
+            if not 0 <= table.entities[k, 0] < table.entities[k, 1] <= n_source:
+                raise IndexError("an entity is empty or outside its sentence")
+        for offsets, pairs in (
+            (table.link_offsets, table.links),
+            (table.surface_offsets, table.surface),
+        ):
+            for k in range(offsets[row], offsets[row + 1]):
+                if not (0 <= pairs[k, 0] < n_source and 0 <= pairs[k, 1] < n_target):
+                    raise IndexError("a link is outside its sentences")
 
 
-# Candidates and scores
+# Candidates
 
 
 @compiled
-def _candidates(
-    entities: Array, links: Array, surface: Array, n_target: int, max_words: int
-) -> tuple[Array, Array]:
-    """Starts and ends of `candidates.linked`."""
-    reaching = np.zeros(n_target, np.int64)
-    for entity in range(len(entities)):
-        start, end = entities[entity, 0], entities[entity, 1]
-        for pairs in (links, surface):
-            for k in range(len(pairs)):
-                source, target = pairs[k, 0], pairs[k, 1]
-                if start <= source < end:
-                    reaching[target] |= 1 << entity
-    words = np.empty(n_target, np.int64)
-    reached = 0
-    for word in range(n_target):
-        if reaching[word]:
-            words[reached] = word
-            reached += 1
-    starts = np.empty(reached * min(reached, max_words), np.int64)
-    ends = np.empty(len(starts), np.int64)
+def _with_room(values: Array, count: int) -> Array:
+    """`values`, or a copy at least twice as long if there is no room for so many."""
+    if count <= len(values):
+        return values
+    longer = np.empty(2 * max(count, len(values)), np.int64)
+    for index, value in enumerate(values):
+        longer[index] = value
+    return longer
+
+
+@compiled
+def _linked(table: Rows, max_words: int) -> tuple[Array, Array, Array]:
+    offsets = np.zeros(len(table.entity_offsets), np.int64)
+    starts, ends = np.empty(1024, np.int64), np.empty(1024, np.int64)
     count = 0
-    for index in range(reached):
-        for last in words[index:reached]:
-            if last - words[index] >= max_words:
-                break
-            if reaching[words[index]] & reaching[last]:
-                starts[count], ends[count] = words[index], last + 1
-                count += 1
-    return starts[:count], ends[:count]
+    for row in range(len(offsets) - 1):
+        offsets[row + 1] = count
+        entities = _of_row(table.entities, table.entity_offsets, row)
+        if not 0 < len(entities) <= MAX_ENTITIES:
+            continue
+        n_target = table.target_offsets[row + 1] - table.target_offsets[row]
+        reaching = np.zeros(n_target, np.int64)
+        links = _of_row(table.links, table.link_offsets, row)
+        surface = _of_row(table.surface, table.surface_offsets, row)
+        for entity in range(len(entities)):
+            start, end = entities[entity, 0], entities[entity, 1]
+            for pairs in (links, surface):
+                for k in range(len(pairs)):
+                    source, target = pairs[k, 0], pairs[k, 1]
+                    if start <= source < end:
+                        reaching[target] |= 1 << entity
+        reached = 0
+        for word in range(n_target):
+            reached += reaching[word] != 0
+        room = count + reached * min(reached, max_words)
+        starts, ends = _with_room(starts, room), _with_room(ends, room)
+        for word in range(n_target):
+            if reaching[word]:
+                for last in range(word, min(n_target, word + max_words)):
+                    if reaching[word] & reaching[last]:
+                        starts[count], ends[count] = word, last + 1
+                        count += 1
+        offsets[row + 1] = count
+    return offsets, starts[:count], ends[:count]
 
 
 @compiled
-def _replaced(links: Array, surface: Array, n_source: int, n_target: int) -> Array:
+def _ngrams(table: Rows, max_words: int) -> tuple[Array, Array, Array]:
+    offsets = np.zeros(len(table.entity_offsets), np.int64)
+    for row in range(len(offsets) - 1):
+        n_target = table.target_offsets[row + 1] - table.target_offsets[row]
+        most = min(n_target, max_words)
+        count = most * n_target - most * (most - 1) // 2
+        if table.entity_offsets[row + 1] == table.entity_offsets[row]:
+            count = 0
+        offsets[row + 1] = offsets[row] + count
+    starts, ends = np.empty(offsets[-1], np.int64), np.empty(offsets[-1], np.int64)
+    for row in range(len(offsets) - 1):
+        if offsets[row + 1] > offsets[row]:
+            n_target = table.target_offsets[row + 1] - table.target_offsets[row]
+            place = offsets[row]
+            for word in range(n_target):
+                for end in range(word + 1, min(n_target, word + max_words) + 1):
+                    starts[place], ends[place] = word, end
+                    place += 1
+    return offsets, starts, ends
+
+
+# Scores by links
+
+
+@compiled
+def _align_rows(table: Rows, spans: Spans, bounds: Array) -> Array:
+    scored = np.zeros(bounds[-1])
+    for row in range(len(bounds) - 1):
+        if bounds[row + 1] > bounds[row]:
+            entities = _of_row(table.entities, table.entity_offsets, row)
+            starts = _of_row(spans.starts, spans.offsets, row)
+            ends = _of_row(spans.ends, spans.offsets, row)
+            own = _of_row(scored, bounds, row).reshape(len(entities), len(starts))
+            _align(entities, _replaced(table, row), starts, ends, own)
+    return scored
+
+
+@compiled
+def _align_gap_rows(table: Rows, spans: Spans, bounds: Array) -> Array:
+    scored = np.zeros(bounds[-1])
+    for row in range(len(bounds) - 1):
+        if bounds[row + 1] > bounds[row]:
+            entities = _of_row(table.entities, table.entity_offsets, row)
+            starts = _of_row(spans.starts, spans.offsets, row)
+            ends = _of_row(spans.ends, spans.offsets, row)
+            own = _of_row(scored, bounds, row).reshape(len(entities), len(starts))
+            _align_gap(entities, _replaced(table, row), starts, ends, own)
+    return scored
+
+
+@compiled
+def _evidence_rows(
+    table: Rows, spans: Spans, bounds: Array, source: Forms, target: Forms, weights: Any
+) -> Array:
+    scored = np.zeros(bounds[-1])
+    for row in range(len(bounds) - 1):
+        if bounds[row + 1] > bounds[row]:
+            entities = _of_row(table.entities, table.entity_offsets, row)
+            starts = _of_row(spans.starts, spans.offsets, row)
+            ends = _of_row(spans.ends, spans.offsets, row)
+            own = _of_row(scored, bounds, row).reshape(len(entities), len(starts))
+            _evidence(
+                entities,
+                _of_row(table.links, table.link_offsets, row),
+                _of_row(table.surface, table.surface_offsets, row),
+                _of_row(table.similarities, table.surface_offsets, row),
+                _forms_of(source, table.source_offsets, row),
+                _forms_of(target, table.target_offsets, row),
+                starts, ends, weights, own,
+            )  # fmt: skip
+    return scored
+
+
+@compiled
+def _replaced(rows: Rows, row: int) -> Array:
     """`scores.replace_links` as a table of source by target words: 1 where they are linked."""
+    links = _of_row(rows.links, rows.link_offsets, row)
+    surface = _of_row(rows.surface, rows.surface_offsets, row)
+    n_source = rows.source_offsets[row + 1] - rows.source_offsets[row]
+    n_target = rows.target_offsets[row + 1] - rows.target_offsets[row]
     table = np.zeros((n_source, n_target))
     for k in range(len(links)):
         table[links[k, 0], links[k, 1]] = 1
@@ -334,23 +452,26 @@ def _align_gap(entities: Array, table: Array, starts: Array, ends: Array, scored
 
 @compiled
 def _evidence(
-    entities: Array, links: Array, surface: Array, similarities: Array, known: Words,
-    source: Array, target: Array, starts: Array, ends: Array, weights: Any, scored: Array,
+    entities: Array, links: Array, surface: Array, similarities: Array, source: Forms,
+    target: Forms, starts: Array, ends: Array, weights: Any, scored: Array,
 ) -> None:  # fmt: skip
     (
         likeness, loose, smoothing, trust, slack, shorter, longer, fertility, dissimilar,
         uncapitalised, min_score,
     ) = weights  # fmt: skip
-    table = np.zeros((len(source), len(target)))
+    l_source, l_target = source.letters, target.letters
+    table, received = np.zeros((len(l_source), len(l_target))), np.zeros(len(l_target))
     for k in range(len(links)):
-        table[links[k, 0], links[k, 1]] = 1
+        if table[links[k, 0], links[k, 1]] == 0:
+            table[links[k, 0], links[k, 1]] = 1
+            received[links[k, 1]] += 1
     for k in range(len(surface)):
         table[surface[k, 0], surface[k, 1]] += likeness * similarities[k]
-    received = _received(table, 0, len(source))
-    l_source, l_target = known.letters[source], known.letters[target]
+        received[surface[k, 1]] += likeness * similarities[k]
     stretch = ((l_target.sum() + smoothing) / (l_source.sum() + smoothing)) ** trust
-    same_script = _script(known, source) == _script(known, target)
-    dealt, belongs, alike = np.empty(len(target)), np.empty(len(target)), np.empty(len(target))
+    same_script = _script(source) == _script(target)
+    n_target = len(l_target)
+    dealt, belongs, alike = np.empty(n_target), np.empty(n_target), np.empty(n_target)
 
     word = 0
     covered = in_dealt = in_right = in_wrong = in_belongs = in_alike = in_letters = 0.0
@@ -365,7 +486,7 @@ def _evidence(
                 j = surface[k, 1]
                 alike[j] = max(alike[j], similarities[k])
         length = l_source[start:end].sum()
-        name = _nameness(known, source, start, end)
+        name = _nameness(source, start, end)
         keeps_form = name if same_script and end - start > 1 else 0.0
 
         for column in range(len(starts)):
@@ -385,7 +506,7 @@ def _evidence(
                 in_alike += letters * alike[word]
                 if belongs[word] > 0:
                     covered += letters
-                lower = lower and known.case[target[word]] == _LOWER
+                lower = lower and target.case[word] == _LOWER
                 word += 1
             if belongs[word - 1] == 0:
                 continue
@@ -434,183 +555,122 @@ def _deal(
 
 
 @compiled
-def _nameness(known: Words, source: Array, start: int, end: int) -> float:
+def _nameness(forms: Forms, start: int, end: int) -> float:
     """`scores.nameness`, whatever the length and script of an entity that has letters."""
-    letters = capitalised = 0.0
-    capitals = cased = 0
-    for index, word in enumerate(source):
-        capital = known.case[word] == _UPPER and index > 0
-        if start <= index < end:
-            letters += known.letters[word]
+    letters = capitalised = capitals = cased = 0
+    for word, case in enumerate(forms.case):
+        capital = case == _UPPER and word > 0
+        if start <= word < end:
+            letters += forms.letters[word]
             if capital:
-                capitalised += known.letters[word]
+                capitalised += forms.letters[word]
         else:
             capitals += capital
-            cased += known.case[word] != _CASELESS and index > 0
+            cased += case != _CASELESS and word > 0
     return capitalised / letters * (1 - capitals / cased) if cased else 0.0
 
 
 @compiled
-def _script(known: Words, words: Array) -> int:
+def _script(forms: Forms) -> int:
     """The script of most words, the first by name if several are; 0 if none has one."""
-    counts = np.zeros(known.scripts, np.int64)
-    for word in words:
-        counts[known.script[word]] += 1
+    counts = np.zeros(len(forms.rank), np.int64)
+    for script in forms.script:
+        counts[script] += 1
     most = 0
     counts[0] = 0
     for script, count in enumerate(counts):
-        if count > counts[most]:
+        is_first = count > 0 and forms.rank[script] < forms.rank[most]
+        if count > counts[most] or (count == counts[most] and is_first):
             most = script
     return most
 
 
-# The choice
+# Scores by taggers and translation models
 
 
 @compiled
-def _solve(
-    scores: Array, starts: Array, ends: Array, n_words: int, chosen: Array, margins: Array
-) -> bool:
-    """Set each entity's candidate, -1 for none, and its margin; False if that is too much work.
-
-    `scores` are quantised; margins come as 0.
-    """
-    spare = np.empty(len(chosen), np.int64)
-    parts = _parts(scores, starts, ends, n_words)
-    for first, part in enumerate(parts):
-        if part & ((1 << first) - 1):
-            continue
-        total = _solve_part(scores, starts, ends, n_words, part, chosen)
-        if total < 0:
-            return False
-        for entity, column in enumerate(chosen):
-            if part >> entity & 1 and column >= 0:
-                score = scores[entity, column]
-                scores[entity, column] = 0
-                rest = _solve_part(scores, starts, ends, n_words, part, spare)
-                scores[entity, column] = score
-                if rest < 0:
-                    return False
-                margins[entity] = total - rest
-    return True
+def _ner_rows(
+    table: Rows, spans: Spans, bounds: Array, tagged: Tagged, classes: Array, powers: Array
+) -> Array:
+    scored = np.zeros(bounds[-1])
+    for row in range(len(bounds) - 1):
+        count = spans.offsets[row + 1] - spans.offsets[row]
+        first = table.entity_offsets[row]
+        for entity in range(first, table.entity_offsets[row + 1]):
+            place = bounds[row] + (entity - first) * count
+            if classes[entity] < 0 or count == 0:
+                continue
+            same = first
+            while classes[same] != classes[entity]:
+                same += 1
+            if same < entity:
+                known = bounds[row] + (same - first) * count
+                for column in range(count):
+                    scored[place + column] = scored[known + column]
+            else:
+                _by_class(
+                    spans, row, tagged, classes[entity], powers, scored[place : place + count]
+                )
+    return scored
 
 
 @compiled
-def _parts(scores: Array, starts: Array, ends: Array, n_words: int) -> Array:
-    """For each entity the set of those that it has to do with, by way of spans that overlap."""
-    covering = np.zeros(n_words, np.int64)
-    for entity in range(len(scores)):
-        for column in range(len(starts)):
-            if scores[entity, column] > 0:
-                for word in range(starts[column], ends[column]):
-                    covering[word] |= 1 << entity
-    parts = np.empty(len(scores), np.int64)
-    for entity in range(len(parts)):
-        parts[entity] = 1 << entity
-    for joint in covering:
-        for entity in range(len(parts)):
-            if joint >> entity & 1:
-                joint |= parts[entity]
-        for entity in range(len(parts)):
-            if joint >> entity & 1:
-                parts[entity] = joint
-    return parts
+def _ner_spans_rows(
+    table: Rows, spans: Spans, bounds: Array, tagged: Tagged, powers: Array
+) -> Array:
+    scored = np.zeros(bounds[-1])
+    for row in range(len(bounds) - 1):
+        count = spans.offsets[row + 1] - spans.offsets[row]
+        if bounds[row + 1] > bounds[row]:
+            for label in range(tagged.begins.shape[1]):
+                own = scored[bounds[row] : bounds[row] + count]
+                _by_class(spans, row, tagged, label, powers, own)
+            for place in range(bounds[row] + count, bounds[row + 1]):
+                scored[place] = scored[place - count]
+    return scored
 
 
 @compiled
-def _solve_part(
-    scores: Array, starts: Array, ends: Array, n_words: int, part: int, chosen: Array
-) -> int:
-    """Set `chosen` for the entities of a part; their total score, or -1 if it is too much work."""
-    total = members = 0
-    clash = False
-    for entity in range(len(scores)):
-        if not part >> entity & 1:
-            continue
-        members += 1
-        best = _best(scores[entity], starts, ends)
-        chosen[entity] = best
-        if best >= 0:
-            total += scores[entity, best]
-            for other in range(entity):
-                beside = chosen[other]
-                if part >> other & 1 and beside >= 0:
-                    clash |= starts[beside] < ends[best] and starts[best] < ends[beside]
-    if not clash:
-        return total
-    word = n_words * (n_words - 1) // 2 + 1
-    unit = (n_words + 1) * word
-    if members > MAX_CLASHING or float(total) * float(unit) > MAX_WEIGHT:
-        return -1
-    order = _in_groups(scores, part, members)
-    return _programme(scores, starts, ends, n_words, order, word, unit, chosen)
+def _by_class(
+    spans: Spans, row: int, tagged: Tagged, label: int, powers: Array, scored: Array
+) -> None:
+    """Raise the scores of a row's spans to those that a class gives them."""
+    begins = _of_row(tagged.begins, tagged.offsets, row)
+    continues = _of_row(tagged.continues, tagged.offsets, row)
+    sums = np.zeros(len(begins) + 1)
+    for word in range(len(begins)):
+        sums[word + 1] = sums[word] + continues[word, label]
+    for column in range(len(scored)):
+        start = spans.starts[spans.offsets[row] + column]
+        end = spans.ends[spans.offsets[row] + column]
+        own = begins[start, label] - continues[start, label]
+        # As there: a sum that should be 0 may come out a little below.
+        total = max(0.0, own + sums[end] - sums[start])
+        score = powers[end - start - 1] * total / (end - start)
+        if score >= MIN_NER and score > scored[column]:
+            scored[column] = score
 
 
 @compiled
-def _best(scores: Array, starts: Array, ends: Array) -> int:
-    """The candidate of the highest score, then fewest words, then leftmost; -1 if none scores."""
-    best, highest, fewest = -1, 0, 0
-    for column, score in enumerate(scores):
-        words = ends[column] - starts[column]
-        if score > highest or (score == highest > 0 and words < fewest):
-            best, highest, fewest = column, score, words
-    return best
-
-
-@compiled
-def _in_groups(scores: Array, part: int, members: int) -> Array:
-    """The entities of a part, those of identical scores together, by their first members."""
-    order = np.empty(members, np.int64)
-    count = 0
-    for first in range(len(scores)):
-        for entity in range(first, len(scores)):
-            if part >> entity & 1 and (scores[entity] == scores[first]).all():
-                order[count] = entity
-                count += 1
-                part ^= 1 << entity
-    return order
-
-
-@compiled
-def _programme(
-    scores: Array, starts: Array, ends: Array, n_words: int, order: Array, word: int, unit: int,
-    chosen: Array,
-) -> int:  # fmt: skip
-    """Set `chosen` for the entities `order`, of which some want the same words; their total score.
-
-    `best[p, f]` is the largest weight, as `match` has it, of spans from word p on for entities f, a
-    set of places in `order`. Of equals the first in order is taken.
-    """
-    best = np.zeros((n_words + 1, 1 << len(order)), np.int64)
-    column = len(starts) - 1
-    for here in range(n_words - 1, -1, -1):
-        for free in range(1 << len(order)):
-            best[here, free] = best[here + 1, free]
-        while column >= 0 and starts[column] == here:
-            for place, entity in enumerate(order):
-                score = scores[entity, column]
-                if score > 0:
-                    weight = score * unit - (ends[column] - here) * word - here
-                    for free in range(1 << len(order)):
-                        if free >> place & 1:
-                            total = weight + best[ends[column], free ^ 1 << place]
-                            best[here, free] = max(best[here, free], total)
-            column -= 1
-    total = here = 0
-    free = (1 << len(order)) - 1
-    for entity in order:
-        chosen[entity] = -1
-    for column in range(len(starts)):
-        if starts[column] < here:
-            continue
-        for place, entity in enumerate(order):
-            score = scores[entity, column]
-            if free >> place & 1 and score > 0:
-                weight = score * unit - (ends[column] - starts[column]) * word - starts[column]
-                after = best[ends[column], free ^ 1 << place]
-                if weight + after == best[starts[column], free]:
-                    chosen[entity] = column
-                    total += score
-                    here, free = ends[column], free ^ 1 << place
-                    break
-    return int(total)
+def _pairs_rows(
+    table: Rows, spans: Spans, bounds: Array, offsets: Array, entities: Array, starts: Array,
+    ends: Array, values: Array,
+) -> Array:  # fmt: skip
+    scored = np.zeros(bounds[-1])
+    for row in range(len(bounds) - 1):
+        first, count = spans.offsets[row], spans.offsets[row + 1] - spans.offsets[row]
+        n_entities = table.entity_offsets[row + 1] - table.entity_offsets[row]
+        for pair in range(offsets[row], offsets[row + 1]):
+            low, high = first, first + count
+            while low < high:
+                middle = (low + high) // 2
+                start, end = spans.starts[middle], spans.ends[middle]
+                if start < starts[pair] or (start == starts[pair] and end < ends[pair]):
+                    low = middle + 1
+                else:
+                    high = middle
+            found = low < first + count and 0 <= entities[pair] < n_entities
+            if not found or spans.starts[low] != starts[pair] or spans.ends[low] != ends[pair]:
+                raise ValueError("a candidate is none of the row's pairs")
+            scored[bounds[row] + entities[pair] * count + low - first] = values[pair]
+    return scored

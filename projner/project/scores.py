@@ -300,7 +300,7 @@ def ner(
         probabilities: floats (target words, tags).
         classes: what the tags mean.
     """
-    by_class = _at_least(classes.spans(probabilities, spans, ALPHA), MIN_NER)
+    by_class = at_least(classes.spans(probabilities, spans, ALPHA), MIN_NER)
     unknown = np.zeros(len(spans[0]))
     known = dict(zip(classes.names, by_class, strict=True))
     scores = [known.get(label, unknown) for label in labels]
@@ -312,7 +312,7 @@ def ner_spans(
 ) -> Floats:
     """Whether a tagger sees an entity of any class in a span: the most that `ner` gives for one."""
     by_class = classes.spans(probabilities, spans, ALPHA)
-    best = _at_least(by_class.max(axis=0, initial=0), MIN_NER)
+    best = at_least(by_class.max(axis=0, initial=0), MIN_NER)
     return np.tile(best, (n_entities, 1))
 
 
@@ -325,7 +325,7 @@ def nmt(n_entities: int, candidates: Indices, similarities: Similarities, spans:
         candidates: int32 (k, 3), (entity, start, end) of pairs whose span is one of `spans`.
         similarities: floats (k,), theirs.
     """
-    return _placed(n_entities, candidates, _at_least(similarities, MIN_NMT), spans)
+    return _placed(n_entities, candidates, at_least(similarities, MIN_NMT), spans)
 
 
 def codec(n_entities: int, candidates: Indices, probabilities: Floats, spans: Spans) -> Floats:
@@ -364,7 +364,8 @@ def _placed(n_entities: int, candidates: Indices, values: Floats, spans: Spans) 
     return scores
 
 
-def _at_least(scores: Similarities, least: float) -> Floats:
+def at_least(scores: Similarities, least: float) -> Floats:
+    """`scores`, 0 where they are below `least`."""
     return np.where(scores >= least, scores, 0).astype(np.float64)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +17,6 @@ from projner.project import arrays, heuristic, match
 from projner.project.fusion import SCORED_ELSEWHERE, Scorer, Sentence
 from projner.record import Status
 from projner.stage import Stage
-
-if TYPE_CHECKING:
-    from projner.project import kernel
 
 _WHAT = {
     "links": "word links",
@@ -131,24 +128,14 @@ class Match(Projector):
         }
 
     def choose(self, table: pa.Table) -> tuple[Chosen, dict[int, Outcome]]:
-        config = self.config
-        once = config.most == 1 and config.relation == "<="
-        exact = once and config.solver == "exact" and config.candidates != "ner"
-        (score, *others) = config.weights
-        if others or not (exact and self.scorer.by_links and table.num_rows >= columns.MANY_ROWS):
+        if self.config.solver != "exact" or table.num_rows < columns.MANY_ROWS:
             return super().choose(table)
         # Here, since it takes half a second to load.
-        from projner.project import kernel
+        from projner.project import many
 
-        names = ("source_tokens", "target_tokens")
-        words = kernel.words()
-        if score == "evidence":
-            sides, distinct = columns.encode(*(table[name] for name in names))
-            words = kernel.words(distinct)
-        else:
-            sides = [columns.lists(table[name]) for name in names]
-        rows = kernel.rows(*_lists(table), *sides)
-        *found, left = kernel.match(rows, words, cast("kernel.Score", score), config.max_words)
+        if not many.knows(self.config):
+            return super().choose(table)
+        *found, left = many.match(table, self.scorer)
         rest, outcomes = self._one_by_one(table, np.flatnonzero(left))
         both = Chosen(*map(np.concatenate, zip(found, rest, strict=True)))
         order = np.argsort(both.row, kind="stable")

@@ -88,7 +88,7 @@ def some_spans(chance: random.Random, n_words: int) -> list[tuple[int, int]]:
 
 @given(st.lists(st.text(max_size=6), max_size=6))
 def test_forms_are_romanised_words(words: list[str]) -> None:
-    known = surface_kernel.forms(pa.array(words, pa.string()))
+    known = surface_kernel.forms(pa.array(words, pa.string()), np.ones(len(words), bool))
     text = bytes(known.text).decode()
     found = [text[first:stop] for first, stop in pairwise(known.bounds)]
     assert found == [romanise(word) for word in words]

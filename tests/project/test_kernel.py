@@ -17,13 +17,16 @@ from hypothesis import strategies as st
 from projner import columns, methods, record, stage
 from projner.align.surface import surface_links
 from projner.config import Project
-from projner.project import candidates, kernel, match, scores
-from projner.project.kernel import Found
+from projner.project import candidates, exact, kernel, many, match, scores
+from projner.project.fusion import Scorer
+from projner.project.many import Found
 from projner.project.stages import Match
 from tests.project import test_scores as data
 
 SCORES = ["align", "align_gap", "evidence"]
 MAX_WORDS = 6
+LABELS = ["PER", "PER", "DATE"]
+TAGS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 
 
 class Sentence(NamedTuple):
@@ -62,7 +65,8 @@ def as_table(sentences: Sequence[Sentence], beside: bool = True) -> pa.Table:
             "source_tokens": sentence.source,
             "target_tokens": sentence.target,
             "source_entities": [
-                {"start": a, "end": b, "label": "PER", "score": 1.0} for a, b in sentence.entities
+                {"start": a, "end": b, "label": LABELS[a % 3], "score": 1.0}
+                for a, b in sentence.entities
             ],
             "links": [{"source": i, "target": j, "score": 1.0} for i, j in sentence.links],
             "status": "ok",
@@ -78,17 +82,8 @@ def as_table(sentences: Sequence[Sentence], beside: bool = True) -> pa.Table:
     return record.with_column(table, "surface_links", surface) if beside else table
 
 
-def at_once(sentences: Sequence[Sentence], score: str, max_words: int = MAX_WORDS) -> Found:
-    table = as_table(sentences)
-    (source, target), distinct = columns.encode(table["source_tokens"], table["target_tokens"])
-    rows = kernel.rows(
-        columns.lists(table["source_entities"], ["start", "end"]),
-        columns.lists(table["links"], ["source", "target"]),
-        columns.lists(table["surface_links"], ["source", "target", "score"]),
-        source,
-        target,
-    )
-    return kernel.match(rows, kernel.words(distinct), score, max_words)  # type: ignore[arg-type]
+def at_once(sentences: Sequence[Sentence], score: Any, max_words: int = MAX_WORDS) -> Found:
+    return many.match(as_table(sentences), Scorer(Project(score=score, max_words=max_words)))
 
 
 def one_by_one(
@@ -145,12 +140,17 @@ def check(sentences: Sequence[Sentence], score: str, max_words: int = MAX_WORDS)
 
 
 @given(st.lists(st.text(max_size=5), max_size=8))
-def test_words_are_their_forms(words: list[str]) -> None:
-    known = kernel.words(words)
-    names = sorted({script for word in words for *_, script in map(scores.form, word)} | {""})
-    found = zip(known.letters, known.case, (names[number] for number in known.script), strict=True)
-    assert list(found) == [scores.form(word) for word in words]
-    assert known.scripts == len(names)
+def test_forms_of_words(words: list[str]) -> None:
+    column = pa.array(["cut off", *words], pa.string()).slice(1)
+    found = kernel.forms(column, np.ones(len(words), bool))
+    of_words = [scores.form(word) for word in words]
+    assert found.letters.tolist() == [letters for letters, *_ in of_words]
+    assert found.case.tolist() == [case for _, case, _ in of_words]
+    names = [script for *_, script in of_words]
+    for one, name in zip(found.script, names, strict=True):
+        assert (one == 0) == (name == "")
+        for other, beside in zip(found.script, names, strict=True):
+            assert (found.rank[one] < found.rank[other]) == (name < beside)
 
 
 @pytest.mark.parametrize("score", SCORES)
@@ -205,9 +205,9 @@ def crowd(entities: int, words: int) -> Sentence:
 
 @pytest.mark.parametrize(
     ("entities", "words", "is_left"),
-    [(kernel.MAX_CLASHING, 9, False), (kernel.MAX_CLASHING + 1, 9, True), (63, 1, True)],
+    [(9, 9, False), (exact.MAX_ENTITIES, 3, False), (exact.MAX_ENTITIES + 1, 1, True)],
 )
-def test_too_many_entities_that_clash_are_left(entities: int, words: int, is_left: bool) -> None:
+def test_too_many_entities_are_left(entities: int, words: int, is_left: bool) -> None:
     easy = crowd(1, 1)
     found = check([easy, crowd(entities, words), easy], "align_gap")
     assert found.left.tolist() == [False, is_left, False]
@@ -271,15 +271,141 @@ def test_the_stage_gives_the_same_for_many_rows_as_for_few(score: Any, beside: b
         assert ours == theirs
 
 
+def seen_by_models(table: pa.Table, seed: int, sure: float = 1.0) -> pa.Table:
+    """With what a tagger and a translation model might say of the target side."""
+    chance = np.random.default_rng(seed)
+    words = np.diff(columns.lists(table["target_tokens"]).offsets).tolist()
+    entities = np.diff(columns.lists(table["source_entities"]).offsets).tolist()
+    probabilities, seen, pairs = [], [], []
+    for n_words, n_entities in zip(words, entities, strict=True):
+        logits = sure * chance.normal(size=(n_words, len(TAGS)))
+        shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        probabilities.append(list(shares.astype(np.float16)))
+        spans = np.stack(candidates.ngrams(n_words, MAX_WORDS), axis=1)
+        kept = spans[chance.random(len(spans)) < 0.3].tolist()
+        chance.shuffle(kept)
+        seen.append([{"start": a, "end": b, "label": "PER", "score": 1.0} for a, b in kept])
+        pairs.append(
+            [
+                {"source_index": entity, "start": a, "end": b}
+                for entity in range(n_entities)
+                for a, b in kept
+                if chance.random() < 0.7
+            ]
+        )
+    table = record.with_column(table, "target_probs", probabilities)
+    table = record.with_column(table, "target_labels", seen)
+    table = record.with_column(table, "candidates", pairs)
+    for name in ("nmt_scores", "codec_scores"):
+        values = [chance.random(len(row)).astype(np.float32) for row in pairs]
+        table = record.with_column(table, name, values)
+    return table
+
+
+def check_stage(table: pa.Table, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the compiled way gives what the other gives."""
+    step = Match(Project(**settings), TAGS)
+    monkeypatch.setattr(columns, "MANY_ROWS", 1)
+    whole = stage.run(step, table)
+    monkeypatch.setattr(columns, "MANY_ROWS", 10**9)
+    expected = stage.run(step, table)
+    assert whole["status"].to_pylist() == ["ok"] * table.num_rows
+    projected = 0
+    for ours, theirs in zip(whole.to_pylist(), expected.to_pylist(), strict=True):
+        projected += len(theirs["target_entities"])
+        for name in ("score", "margin"):
+            assert [span.pop(name) for span in ours["target_entities"]] == pytest.approx(
+                [span.pop(name) for span in theirs["target_entities"]], abs=2e-6
+            )
+        assert ours == theirs
+    assert projected > table.num_rows / 2
+
+
 @pytest.mark.parametrize(
     "settings",
-    [{"solver": "greedy"}, {"limit": 2}, {"limit": "unlimited"}],
+    [
+        {"score": "ner"},
+        {"score": "ner", "candidates": "ner"},
+        {"score": "ner", "candidates": "linked"},
+        {"score": "ner", "limit": 2},
+        {"score": "ner_spans"},
+        {"score": "nmt"},
+        {"score": "align", "candidates": "ner"},
+        {"score": "align", "limit": 3},
+        {"score": "evidence", "limit": "unlimited"},
+        {"score": {"align": 0.5, "ner": 0.5}},
+        {"score": {"evidence": 1, "ner_spans": 2}, "candidates": "linked"},
+        {"score": {"align_gap": 0.5, "ner_spans": 0.5, "nmt": 1}},
+        {"score": {"align": 1, "codec": 1}},
+    ],
     ids=str,
 )
-def test_settings_that_the_kernel_does_not_know_are_heeded(settings: dict[str, Any]) -> None:
+def test_every_score(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(4)
+    sentences = [some_sentence(chance) for _ in range(120)]
+    table = seen_by_models(as_table(sentences), 4)
+    check_stage(table, {"max_words": MAX_WORDS, **settings}, monkeypatch)
+
+
+@pytest.mark.parametrize("score", ["ner", {"align": 0.5, "ner_spans": 0.5}], ids=str)
+@pytest.mark.parametrize(
+    ("read", "names"),
+    [(data.absa, ("en-es", "awesome")), (data.europarl, ("es", "intersection"))],
+    ids=["absa", "europarl"],
+)
+def test_real_sentences_seen_by_a_tagger(
+    shared_data: Path, read: Any, names: tuple[str, ...], score: Any, monkeypatch: Any
+) -> None:
+    sentences = [
+        Sentence(source, target, [(span.start, span.end) for span in spans], links, [])
+        for (source, spans), (target, _), links in read(shared_data, *names)
+        if spans
+    ]
+    sentences.sort(key=lambda sentence: -len(sentence.entities))
+    # Entities of one class are easy by `ner`; where each has scores of its own, few are hard.
+    hardest = 0 if score == "ner" else 8
+    table = seen_by_models(as_table(sentences[hardest::15], beside=False), 5, 2)
+    check_stage(table, {"score": score, "surface": None}, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"solver": "greedy"}, {"limit": 2, "relation": ">="}], ids=str
+)
+def test_settings_that_are_not_for_many_are_heeded(settings: dict[str, Any]) -> None:
     table = as_table(many_sentences(2)[:1000], beside=False)
     step = Match(Project(score="align", **settings))
     assert stage.run(step, table).to_pylist() == in_parts(step, table).to_pylist()
+
+
+def test_long_tables_are_worked_on_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = as_table(many_sentences(5))
+    step = Match(Project())
+    expected = stage.run(step, table)
+    monkeypatch.setattr(many, "MAX_SCORES", 500)
+    assert len(list(many._parts(table, 10))) > 20
+    assert stage.run(step, table).equals(expected)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "score"),
+    [
+        ("target_probs", [np.zeros(5, np.float16)], "ner"),
+        ("target_labels", [{"start": 0, "end": 9, "label": "PER", "score": 1.0}], "align"),
+        ("candidates", [{"source_index": 1, "start": 0, "end": 1}], "nmt"),
+        ("candidates", [], "nmt"),
+    ],
+)
+def test_what_models_say_of_other_words(column: str, value: Any, score: Any) -> None:
+    right = Sentence(["Ada", "met"], ["Ada", "ya"], [(0, 1)], [(0, 0)], [])
+    table = as_table([right])
+    table = record.with_column(table, "target_probs", [[np.zeros(5, np.float16)] * 2])
+    table = record.with_column(table, "target_labels", [[]])
+    table = record.with_column(table, "candidates", [[{"source_index": 0, "start": 0, "end": 1}]])
+    table = record.with_column(table, "nmt_scores", [[0.5]])
+    table = record.with_column(table, column, [value])
+    kind = "ner" if column == "target_labels" else "ngram"
+    with pytest.raises((IndexError, ValueError)):
+        many.match(table, Scorer(Project(score=score, candidates=kind), TAGS))
 
 
 def test_a_bad_row_costs_only_itself() -> None:

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from projner.project import exact as compiled
 from projner.project import match, search
+from projner.project import milp as integer_programmes
 from projner.project.match import Limit, Matching, greedy, margins, quantise, solve
 from projner.project.milp import milp
 from projner.tags import to_spans
@@ -445,9 +447,19 @@ def test_no_work_gives_a_bound(limit):
     assert limit.count is None or statuses["bounded"]
 
 
+@pytest.mark.parametrize("limit", [Limit(1), Limit(2)], ids=str)
+def test_the_compiled_search_takes_over(limit, monkeypatch):
+    cases = [random_case(seed) for seed in range(60)]
+    expected = [solve(*case, limit) for case in cases]
+    monkeypatch.setattr(search, "ROUNDS", ())
+    monkeypatch.setattr(integer_programmes, "improve", None)
+    assert [solve(*case, limit) for case in cases] == expected
+
+
 @pytest.mark.parametrize("limit", LIMITS, ids=str)
 def test_cp_sat_takes_over(limit, monkeypatch):
     monkeypatch.setattr(search, "ROUNDS", ())
+    monkeypatch.setattr(compiled, "search", lambda *_: None)
     for seed in range(60):
         case = random_case(seed)
         matching, other = solve(*case, limit), milp(*case, limit)

@@ -291,7 +291,7 @@ def test_relations(solver: str, settings: dict[str, Any], expected: list[Any]) -
 def test_what_is_not_proven_is_said_and_gives_no_tags(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(match, "solve", partial(match.solve, work_limit=0))
     hard = some_rows(3, 200)
-    done = project(hard, score="align", surface=None, limit=2)
+    done = project(hard, score="align", surface=None, relation="=")
     bounded = [each for each in done if each["status"] == "bounded"]
     assert bounded, "no row was hard enough"
     for each in bounded:
