@@ -177,7 +177,12 @@ def _bench_commands(commands: Any) -> None:
     option("--programmes", nargs="+", help="{pairs,words}-{scip,highs,cp_sat}")
     option("--limit", type=float, metavar="SECONDS", help="for a programme to solve one sentence")
     option("--all-pairs", action="store_true", help="variables for pairs that score nothing, too")
-    option("--hard", action="store_true", help="add a sentence with 40 entities of one class")
+    option("--hard", action="store_true", help="sentences of most entities, and one of 40")
+
+    command = _bench_command(commands, "growth", "cost by words, entities and rows")
+    option = partial(command.add_argument, default=argparse.SUPPRESS)
+    option("--rows", type=_count, metavar="N", help="sentences of a size")
+    option("--largest", type=_count, metavar="N", help="rows of the longest table")
 
     command = _bench_command(commands, "job", "a whole projection-only job beside one without Ray")
     option = partial(command.add_argument, default=argparse.SUPPRESS)

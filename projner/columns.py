@@ -56,7 +56,8 @@ def no_lists(rows: int, fields: Sequence[str]) -> Lists:
 def _offsets(array: pa.Array) -> Array:
     if not array.null_count:
         bounds = array.offsets.to_numpy()
-        return np.subtract(bounds, bounds[0], dtype=np.int64)
+        offsets: Array = np.subtract(bounds, bounds[0], dtype=np.int64)
+        return offsets
     lengths = pc.list_value_length(array).fill_null(0)
     offsets = np.zeros(len(array) + 1, np.int64)
     np.cumsum(lengths.to_numpy(zero_copy_only=False), out=offsets[1:])

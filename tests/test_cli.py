@@ -419,15 +419,30 @@ def test_what_compare_refuses(
 # Starting.
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["project", "--help"], ["--version"]])
+@pytest.mark.parametrize("module", ["projner", "projner.errors"])
+def test_importing_the_package_loads_nothing_else(run: Run, module: str) -> None:
+    code = (
+        "import sys\n"
+        "before = set(sys.modules)\n"
+        f"import {module}\n"
+        "loaded = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "print(sorted(loaded - {'projner'} - sys.stdlib_module_names))"
+    )
+    assert run("-c", code).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["project", "--help"], ["bench", "--help"], ["--version"]]
+)
 def test_help_answers_at_once(run: Run, arguments: list[str]) -> None:
     code = (
         "import sys\n"
+        "before = set(sys.modules)\n"
         "from projner.cli import main\n"
         "try: main(sys.argv[1:])\n"
         "except SystemExit as end: assert not end.code\n"
-        "heavy = {'numpy', 'pyarrow', 'pydantic', 'ray', 'torch', 'yaml'} & set(sys.modules)\n"
-        "print(sorted(heavy), file=sys.stderr)"
+        "loaded = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "print(sorted(loaded - {'projner'} - sys.stdlib_module_names), file=sys.stderr)"
     )
     done = run("-c", code, *arguments)
     assert done.stdout

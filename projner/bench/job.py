@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from projner import config, methods, record, stage
-from projner.bench import measure
+from projner.bench import measure, sentences
 from projner.bench.measure import Measured, Report
 from projner.corpus import index as corpora
 from projner.methods import Segment
@@ -27,7 +27,6 @@ from projner.runs.run import Run, Wanted
 from projner.storage import Place
 
 RAY, ALONE = "through Ray", "without Ray"
-CORPUS = Path(__file__).parents[1] / "demo" / "corpus"
 WARM_ROWS = 2000
 """Rows of the job that comes first, so that processes are up and code is compiled."""
 READS_A_PROCESS = 4
@@ -91,7 +90,8 @@ def bench(
             f"publishing are in them; starting Ray or the {cpus} processes is not.",
             f"without Ray, seconds over all processes, first turn: {steps}.",
             "peak MB: of the whole process tree; memory that its processes share counts once.",
-            f"The corpus is the demo's {len(_blocks('train.eng.conll'))} pairs, again and again.",
+            f"The corpus is the demo's {len(_blocks('train.eng.conll'))} pairs again and again, each "
+            "with a number at its end, so that no two are the same.",
         ],
         measure.signature(
             ["ray", "pyarrow", "numba"], rows=rows, cpus=cpus, method=method, repeats=repeats
@@ -100,21 +100,22 @@ def bench(
 
 
 def _job(folder: Path, rows: int, project: config.Project) -> config.Job:
-    """A job on the demo's English-Swahili pairs, `rows` of them."""
+    """A job on `rows` pairs: the demo's again and again, each with a number of its own at its end."""
     source = _blocks("train.eng.conll")
     target = [
         " ".join(line.split(" ")[0] for line in block.split("\n"))
         for block in _blocks("train.swh.conll")
     ]
-    links = (CORPUS / "train.eng-swh.pharaoh").read_text(encoding="utf-8").splitlines()
+    links = (sentences.CORPUS / "train.eng-swh.pharaoh").read_text(encoding="utf-8").splitlines()
     folder.mkdir()
     for name, items, end in (
-        ("source", source, "\n\n"),
-        ("target", target, "\n"),
+        ("source", source, "\n{} O\n\n"),
+        ("target", target, " {}\n"),
         ("links", links, "\n"),
     ):
         with (folder / name).open("w", encoding="utf-8") as file:
-            file.writelines(item + end for item in itertools.islice(itertools.cycle(items), rows))
+            numbered = enumerate(itertools.islice(itertools.cycle(items), rows))
+            file.writelines(item + end.format(number) for number, item in numbered)
     corpus = config.Corpus(
         format="bitext",
         root=str(folder),
@@ -128,7 +129,7 @@ def _job(folder: Path, rows: int, project: config.Project) -> config.Job:
 
 
 def _blocks(name: str) -> list[str]:
-    return (CORPUS / name).read_text(encoding="utf-8").strip("\n").split("\n\n")
+    return (sentences.CORPUS / name).read_text(encoding="utf-8").strip("\n").split("\n\n")
 
 
 def _same(one: Place, other: Place) -> bool:

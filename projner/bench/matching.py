@@ -14,28 +14,29 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from projner import columns, config, methods
+from projner import columns, config, methods, record
 from projner.bench import measure, sentences
 from projner.bench.measure import Report
+from projner.bench.sentences import DEMO, demo_job
 from projner.corpus import index as corpora
 from projner.errors import JobError
-from projner.project import candidates, match, scores
+from projner.project import candidates, exact, match
+from projner.project.fusion import Scorer
 from projner.project.stages import Match
 
 Result = TypeVar("Result")
 
 MAX_WORDS = 10
-MADE_UP = 2000
-"""Made-up sentences that instances are drawn from."""
 TABLE_ROWS = 5000
 """Rows that are projected together, at least: the instances again and again."""
 LEAST_SECONDS = 0.1
 """What is quicker is repeated for so long within each turn."""
-ALPHA = 1.15
-"""The factor of the score `ner` for every further word of a span (Politov et al. 2025)."""
+SURE = 3.0
+"""What a made-up tagger adds to the logit of the tag that the projection gives; others are normal."""
 HARD_WORDS, HARD_ENTITIES = 60, 40
 
-MATCH, COMPILED, STAGE = "projner, one by one", "projner, compiled", "projner, whole stage"
+MATCH, SOLVER = "projner, one by one", "projner, scores given"
+COMPILED, STAGE = "projner, from a table", "projner, whole stage"
 PROGRAMMES = {
     "pairs-scip": "constraint per pair of spans, SCIP",
     "pairs-highs": "constraint per pair of spans, HiGHS",
@@ -53,6 +54,23 @@ class Instance:
     scores: np.ndarray
     starts: np.ndarray
     ends: np.ndarray
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Sentences under a score: as instances, and as a table for the stage that chooses."""
+
+    corpus: str
+    score: str
+    instances: list[Instance]
+    table: pa.Table
+    stage: Match
+
+    @property
+    def scoring(self) -> float:
+        """Share of the pairs of an entity and a span that score."""
+        flat = np.concatenate([each.scores.ravel() for each in self.instances])
+        return float((match.quantise(flat[:, None]) > 0).mean())
 
 
 class Outcome(NamedTuple):
@@ -91,14 +109,15 @@ def bench(
     """Choose target spans for source entities, one each at most, by every side.
 
     Args:
-        jobs: job files of labelled, linked corpora to draw sentences from; made-up ones by default.
+        jobs: job files of labelled, linked corpora to draw sentences from; the demo's by default.
         overrides: `section.key=value` changes to them.
         instances: sentences of each corpus, drawn at random from those with entities.
         repeats: how often each side solves them.
         programmes: names from `PROGRAMMES`.
         limit: seconds that a programme may take to solve one sentence.
         all_pairs: give the programmes variables for pairs that score nothing too.
-        hard: add one sentence of 60 words with 40 entities of one class.
+        hard: take the sentence of most entities of each corpus instead, and one of 60 words with 40
+            entities of one class.
 
     Raises:
         JobError: what the arguments name cannot be had.
@@ -109,11 +128,11 @@ def bench(
     solvers = {PROGRAMMES[name]: _programme(name, limit, all_pairs) for name in programmes}
     rows = []
     for corpus, table in _tables(jobs, overrides):
-        drawn = _draw(table, instances)
-        rows += _compare((corpus, "align"), _by_links(drawn), solvers, repeats, drawn)
-        rows += _compare((corpus, "ner"), _by_tags(drawn), solvers, repeats)
+        drawn = _draw(table, instances, hard)
+        rows += _compare(_by_links(corpus, drawn), solvers, repeats)
+        rows += _compare(by_tags(corpus, drawn), solvers, repeats)
     if hard:
-        rows += _compare(("hard", "ner"), [_hard()], solvers, repeats)
+        rows += _compare(_crowd(), solvers, repeats)
     same = sum(row["equal"] for row in rows) / max(1, sum(row["solved"] for row in rows))
     return Report(
         "matching, microseconds a sentence",
@@ -123,65 +142,72 @@ def bench(
             "The objective is the same wherever a sentence was solved."
             if same == 1
             else "OBJECTIVES DIFFER: see where `equal` is less than `solved`.",
-            "build, solve: means over the instances, median over repeats that take turns. "
-            "/ours: times the total of projner's quickest side, the median of the ratios within "
-            "each turn.",
-            "align: 2 * links / words, as Politov et al. 2025. ner: made-up tag probabilities, so "
-            "that every span scores. Spans are all n-grams up to 10 words.",
+            "build, solve: means over the instances, median over repeats that take turns. least, "
+            "most: their sum in the best and the worst turn. /ours: times the total of projner's "
+            "quickest side, the median of the ratios within each turn.",
+            "align: 2 * links / words, as Politov et al. 2025. ner: their score by the probabilities "
+            "of a tagger, which is made up: normal logits, and more for the tag that the projection "
+            "by align gives. Spans are all n-grams up to 10 words. scoring: share of the pairs of an "
+            "entity and a span that score.",
             "Programmes have variables for all pairs of an entity and a span."
             if all_pairs
             else "Programmes have variables only for pairs of an entity and a span that score.",
-            "one by one: scores are given. compiled: from an Arrow table; candidates, scores and "
-            "margins are in its time. whole stage: to an Arrow table, tags and all.",
+            "one by one, scores given: as the programmes have it, without and with margins, the "
+            "first in Python. from a table: candidates, scores and margins of an Arrow table. whole "
+            "stage: to an Arrow table, tags and all.",
         ],
         measure.signature(
             ["ortools", "numba"],
             threads=1,
-            instances=instances,
+            instances="of-most-entities" if hard else instances,
             repeats=repeats,
             limit=f"{limit:g}s",
             pairs="all" if all_pairs else "scoring",
-            corpora=",".join(Path(job).stem for job in jobs) or "made-up",
+            ner=f"softmax(normal+{SURE:g}*projected-tag)",
+            corpora=",".join(Path(job).stem for job in jobs) or DEMO,
         ),
     )
 
 
-def _compare(
-    names: tuple[str, str],
-    found: list[Instance],
-    solvers: dict[str, Solver],
-    repeats: int,
-    table: pa.Table | None = None,
-) -> list[dict[str, Any]]:
-    """Table rows, one for each side. `table`, if given, is where the stage finds the instances."""
-    sides: dict[str, Callable[[], Outcome]] = {MATCH: partial(_match, found)}
-    if table is not None:
-        sides |= {COMPILED: partial(_compiled, table, found), STAGE: partial(_stage, table, found)}
+def _compare(problem: Problem, solvers: dict[str, Solver], repeats: int) -> list[dict[str, Any]]:
+    """Table rows, one for each side."""
+    found = problem.instances
+    sides: dict[str, Callable[[], Outcome]] = {
+        MATCH: partial(_match, found),
+        SOLVER: partial(_solver, found),
+        COMPILED: partial(_compiled, problem),
+        STAGE: partial(_stage, problem),
+    }
+    ours = list(sides)
     for side in sides.values():
         side()
     sides |= {name: partial(_solve, solver, found) for name, solver in solvers.items()}
     measured = measure.in_turn(sides, repeats)
-    ours = [measured[name].results for name in (MATCH, COMPILED, STAGE) if name in measured]
-    quick = min(ours, key=lambda outcomes: median(outcome.seconds for outcome in outcomes))
+    quick = min(
+        (measured[name].results for name in ours),
+        key=lambda outcomes: median(outcome.seconds for outcome in outcomes),
+    )
+    known = measured[MATCH].results[0].objectives
     rows = []
     for name, timed in measured.items():
         outcomes = timed.results
-        pairs = zip(outcomes[0].objectives, ours[0][0].objectives, strict=True)
+        pairs = zip(outcomes[0].objectives, known, strict=True)
         slowest = [outcome.slowest for outcome in outcomes if outcome.slowest is not None]
+        totals = [outcome.seconds for outcome in outcomes]
         rows.append(
             {
-                "corpus": names[0],
-                "score": names[1],
+                "corpus": problem.corpus,
+                "score": problem.score,
+                "scoring": round(problem.scoring, 2),
                 "side": name,
                 "build": _micro(outcome.build for outcome in outcomes),
                 "solve": _micro(outcome.solve for outcome in outcomes),
+                "least": _micro([min(totals)]),
+                "most": _micro([max(totals)]),
                 "slowest": _micro(slowest) if slowest else None,
                 "solved": sum(best is not None for best in outcomes[0].objectives),
                 "equal": sum(best == optimum for best, optimum in pairs if best is not None),
-                "/ours": measure.ratio(
-                    [outcome.seconds for outcome in quick],
-                    [outcome.seconds for outcome in outcomes],
-                ),
+                "/ours": measure.ratio([outcome.seconds for outcome in quick], totals),
             }
         )
     return rows
@@ -197,68 +223,83 @@ def _micro(seconds: Iterable[float]) -> float:
 
 def _tables(jobs: Sequence[str], overrides: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
     """Each corpus by name: rows of the record with entities and links."""
-    if not jobs:
-        yield "made-up", sentences.as_table(sentences.pairs(MADE_UP))
-    for path in jobs:
-        job = config.load(path, overrides)
+    loaded = {Path(path).stem: config.load(path, overrides) for path in jobs}
+    for name, job in (loaded or {DEMO: demo_job()}).items():
         index = corpora.index(job.corpus)
         for column in ("source_entities", "links"):
             if column not in index.columns:
-                raise JobError(f"{path}: its corpus gives no {column}; choose one with both")
+                raise JobError(f"{name}: its corpus gives no {column}; choose one with both")
         parts = [
             corpora.read(job.corpus, chunk, index.ids[chunk.first : chunk.first + chunk.rows])
             for chunk in index.chunks
         ]
-        yield Path(path).stem, pa.concat_tables(parts)
+        yield name, pa.concat_tables(parts)
 
 
-def _draw(table: pa.Table, instances: int) -> pa.Table:
-    """Rows with entities and links, at random."""
+def _draw(table: pa.Table, instances: int, hard: bool) -> pa.Table:
+    """Rows with entities and links, at random; or the one of most entities."""
     labelled = pc.greater(pc.list_value_length(table["source_entities"]), 0)
     linked = pc.greater(pc.list_value_length(table["links"]), 0)
     table = table.filter(pc.and_(labelled, linked))
     if not table.num_rows:
         raise JobError("no sentence has entities and links; choose another corpus")
     chosen = np.random.default_rng(0).permutation(table.num_rows)[:instances]
+    if hard:
+        chosen = pc.list_value_length(table["source_entities"]).to_numpy().argmax(keepdims=True)
     return table.take(pa.array(np.sort(chosen))).combine_chunks()
 
 
-def _by_links(table: pa.Table) -> list[Instance]:
-    """Instances whose score is `align`."""
-    entities = columns.lists(table["source_entities"], ["start", "end"])
-    links = columns.lists(table["links"], ["source", "target"])
-    words = pc.list_value_length(table["target_tokens"]).to_pylist()
-    spans, pairs = entities.pairs("start", "end"), links.pairs("source", "target")
+def _by_links(corpus: str, table: pa.Table) -> Problem:
+    """Sentences under `align`."""
+    (step,) = methods.projection_stages(methods.named("align"))
+    assert isinstance(step, Match)
+    return Problem(corpus, "align", _instances(table, step.scorer), table, step)
+
+
+def by_tags(corpus: str, table: pa.Table, instances: int | None = None) -> Problem:
+    """Sentences under `ner`, with the probabilities of a made-up tagger: normal logits, and `SURE`
+    more for the tag that the projection by `align` gives. The first `instances` are instances."""
+    projected = methods.apply(methods.projection_stages(methods.named("align")), table)
+    given = pc.list_flatten(projected["ner_tags"]).to_pylist()
+    labels = pc.unique(pc.struct_field(pc.list_flatten(table["source_entities"]), "label"))
+    tags = ["O", *(f"{prefix}-{label}" for label in labels.to_pylist() for prefix in "BI")]
+    logits = np.random.default_rng(0).normal(size=(len(given), len(tags)))
+    logits[np.arange(len(given)), [tags.index(tag) for tag in given]] += SURE
+    return _tagged(corpus, table, tags, logits, instances)
+
+
+def _crowd() -> Problem:
+    """One long sentence with many entities of one class, where a tagger sees them everywhere."""
+    words = [f"w{word}" for word in range(HARD_WORDS)]
+    entities = [(word, word + 1, "PER") for word in range(HARD_ENTITIES)]
+    pair = sentences.Pair(words, words, entities, [(word, word) for word in range(HARD_WORDS)])
+    logits = np.random.default_rng(0).normal(size=(HARD_WORDS, 3))
+    return _tagged("made-up", sentences.as_table([pair]), ["O", "B-PER", "I-PER"], logits)
+
+
+def _tagged(
+    corpus: str,
+    table: pa.Table,
+    tags: Sequence[str],
+    logits: np.ndarray,
+    instances: int | None = None,
+) -> Problem:
+    shares = np.exp(logits)
+    shares = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float16)
+    offsets = np.arange(len(shares) + 1, dtype=np.int32) * len(tags)
+    rows = pa.ListArray.from_arrays(offsets, pa.array(shares.ravel()))
+    bounds = columns.lists(table["target_tokens"]).offsets.astype(np.int32)
+    table = record.with_column(table, "target_probs", pa.ListArray.from_arrays(bounds, rows))
+    step = Match(config.Project(score="ner", surface=None), tags)
+    return Problem(corpus, "ner", _instances(table.slice(0, instances), step.scorer), table, step)
+
+
+def _instances(table: pa.Table, scorer: Scorer) -> list[Instance]:
     found = []
-    for row_entities, row_links, n_words in zip(entities.rows(), links.rows(), words, strict=True):
-        grams = candidates.ngrams(n_words, MAX_WORDS)
-        scored = scores.align(spans[row_entities], pairs[row_links], n_words, grams)
-        found.append(Instance(scored, *grams))
+    for sentence in scorer.sentences(table):
+        spans = candidates.ngrams(len(sentence.target_tokens), MAX_WORDS)
+        found.append(Instance(scorer.score(sentence, spans), *spans))
     return found
-
-
-def _by_tags(table: pa.Table) -> list[Instance]:
-    """Instances whose score is that of a tagger's probabilities, which are made up."""
-    chance = np.random.default_rng(0)
-    words = pc.list_value_length(table["target_tokens"]).to_pylist()
-    labels = [[entity["label"] for entity in row] for row in table["source_entities"].to_pylist()]
-    return [_tagged(n_words, row, chance) for n_words, row in zip(words, labels, strict=True)]
-
-
-def _hard() -> Instance:
-    return _tagged(HARD_WORDS, ["PER"] * HARD_ENTITIES, np.random.default_rng(0))
-
-
-def _tagged(n_words: int, labels: Sequence[str], chance: np.random.Generator) -> Instance:
-    """alpha^(words - 1) * mean(P(B-label) of the first word, P(I-label) of the others)."""
-    starts, ends = candidates.ngrams(n_words, MAX_WORDS)
-    of_class = {}
-    for label in dict.fromkeys(labels):
-        first, inside = chance.dirichlet(np.ones(3), n_words).T[:2]
-        sums = np.concatenate([[0], np.cumsum(inside)])
-        total = first[starts] + sums[ends] - sums[starts + 1]
-        of_class[label] = ALPHA ** (ends - starts - 1) * total / (ends - starts)
-    return Instance(np.array([of_class[label] for label in labels]), starts, ends)
 
 
 # Sides
@@ -284,36 +325,61 @@ def _match(found: Sequence[Instance]) -> Outcome:
     return Outcome(0.0, float(each.mean()), float(each.max()), objectives)
 
 
-def _compiled(table: pa.Table, found: Sequence[Instance]) -> Outcome:
-    (projector,) = methods.projection_stages(methods.named("align"))
-    assert isinstance(projector, Match)
-    seconds, (chosen, _) = _again(lambda whole: projector.choose(whole), table)
-    rows: list[list[Pair]] = [[] for _ in found]
+def _solver(found: Sequence[Instance]) -> Outcome:
+    """Everything at once, scores given."""
+    again = -(-TABLE_ROWS // len(found))
+    many = list(found) * again
+    matrices = exact.Matrices(
+        np.cumsum([0, *(len(each.scores) for each in many)]),
+        np.cumsum([0, *(len(each.starts) for each in many)]),
+        np.cumsum([0, *(each.scores.size for each in many)]),
+        np.concatenate([each.starts for each in many]).astype(np.int64),
+        np.concatenate([each.ends for each in many]).astype(np.int64),
+        np.concatenate([each.scores.ravel() for each in many]),
+    )
+    seconds, solved = _again(lambda: exact.solve(matrices))
+    objectives: list[int | None] = []
+    for row, instance in enumerate(found):
+        own = solved.row == row
+        scores = match.quantise(instance.scores)
+        total = int(scores[solved.entity[own], solved.candidate[own]].sum())
+        objectives.append(None if solved.left[row] else total)
+    return Outcome(0.0, seconds / len(many), None, objectives)
+
+
+def _compiled(problem: Problem) -> Outcome:
+    table = _long(problem.table)
+    seconds, (chosen, _) = _again(lambda: problem.stage.choose(table))
+    rows: list[list[Pair]] = [[] for _ in problem.instances]
     for row, *pair in zip(chosen.row, chosen.entity, chosen.start, chosen.end, strict=True):
         if row < len(rows):
             rows[row].append((int(pair[0]), int(pair[1]), int(pair[2])))
-    return Outcome(0.0, seconds, None, [*map(_objective, found, rows)])
+    return Outcome(0.0, seconds / table.num_rows, None, [*map(_objective, problem.instances, rows)])
 
 
-def _stage(table: pa.Table, found: Sequence[Instance]) -> Outcome:
-    steps = methods.projection_stages(methods.named("align"))
-    seconds, projected = _again(lambda whole: methods.apply(steps, whole), table)
+def _stage(problem: Problem) -> Outcome:
+    table = _long(problem.table)
+    seconds, projected = _again(lambda: methods.apply([problem.stage], table))
     rows = [
         [(item["source_index"], item["start"], item["end"]) for item in row or []]
-        for row in projected["target_entities"].slice(0, len(found)).to_pylist()
+        for row in projected["target_entities"].slice(0, len(problem.instances)).to_pylist()
     ]
-    return Outcome(0.0, seconds, None, [*map(_objective, found, rows)])
+    return Outcome(0.0, seconds / table.num_rows, None, [*map(_objective, problem.instances, rows)])
 
 
-def _again(run: Callable[[pa.Table], Result], table: pa.Table) -> tuple[float, Result]:
-    """Seconds for a row of a long table that repeats `table`, and what `run` gives for it."""
-    whole = pa.concat_tables([table] * -(-TABLE_ROWS // table.num_rows)).combine_chunks()
+def _long(table: pa.Table) -> pa.Table:
+    """The table again and again."""
+    return pa.concat_tables([table] * -(-TABLE_ROWS // table.num_rows)).combine_chunks()
+
+
+def _again(run: Callable[[], Result]) -> tuple[float, Result]:
+    """Seconds of `run`, the median over as many calls as fill `LEAST_SECONDS`, and what it gives."""
     seconds: list[float] = []
     while sum(seconds) < LEAST_SECONDS:
         began = time.perf_counter()
-        result = run(whole)
+        result = run()
         seconds.append(time.perf_counter() - began)
-    return median(seconds) / whole.num_rows, result
+    return median(seconds), result
 
 
 def _objective(instance: Instance, chosen: Sequence[Pair]) -> int:

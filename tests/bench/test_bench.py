@@ -8,10 +8,10 @@ import os
 import numpy as np
 import pytest
 
-from projner.bench import job, matching, measure, sentences
+from projner import columns
+from projner.bench import growth, job, matching, measure, sentences
 from projner.cli import main
 from projner.errors import JobError
-from projner.project import match
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -195,9 +195,10 @@ def test_a_file_of_sentences_and_another_shape(tmp_path) -> None:
 def test_matching() -> None:
     programmes = ["pairs-cp_sat", "words-scip", "words-highs", "words-cp_sat"]
     report = matching.bench(instances=2, repeats=1, programmes=programmes)
-    ours = [matching.MATCH, matching.COMPILED, matching.STAGE]
+    ours = [matching.MATCH, matching.SOLVER, matching.COMPILED, matching.STAGE]
     theirs = [matching.PROGRAMMES[name] for name in programmes]
-    _check(report, [*ours, *theirs, matching.MATCH, *theirs])
+    _check(report, [*ours, *theirs, *ours, *theirs])
+    assert {row["corpus"] for row in report.rows} == {"demo"}
     assert report.same == 1
     assert all(row["equal"] == row["solved"] == 2 for row in report.rows)
 
@@ -210,7 +211,7 @@ def test_matching_on_a_job_file(tmp_path) -> None:
     )
     report = matching.bench(
         jobs=[str(file)],
-        overrides=[f"corpus.root={job.CORPUS}", "corpus.limit=50"],
+        overrides=[f"corpus.root={sentences.CORPUS}", "corpus.limit=50"],
         instances=3,
         repeats=1,
         programmes=["words-cp_sat"],
@@ -222,15 +223,45 @@ def test_matching_on_a_job_file(tmp_path) -> None:
 
 def test_what_comes_to_the_limit_counts_as_unsolved() -> None:
     report = matching.bench(instances=2, repeats=1, programmes=["words-cp_sat"], limit=1e-6)
-    assert [row["solved"] for row in report.rows] == [2, 2, 2, 0, 2, 0]
+    assert [row["solved"] for row in report.rows] == [2, 2, 2, 2, 0] * 2
     assert report.same == 1
 
 
-def test_the_hard_sentence_is_solved() -> None:
-    hard = matching._hard()
-    assert hard.scores.shape == (matching.HARD_ENTITIES, len(hard.starts))
-    assert (hard.scores > 0).all()
-    assert match.solve(hard.scores, hard.starts, hard.ends).status == "optimal"
+def test_hard_sentences_are_solved() -> None:
+    report = matching.bench(repeats=1, programmes=[], hard=True)
+    assert {row["corpus"] for row in report.rows} == {"demo", "made-up"}
+    assert all(row["solved"] == row["equal"] == 1 for row in report.rows)
+    (crowd,) = matching._crowd().instances
+    assert crowd.scores.shape == (matching.HARD_ENTITIES, len(crowd.starts))
+    assert (crowd.scores > 0).mean() > 0.9
+
+
+def test_a_made_up_tagger_lets_most_spans_score() -> None:
+    table = sentences.as_table([pair for pair in sentences.pairs(60) if pair.entities])
+    problem = matching.by_tags("made-up", table, 5)
+    assert len(problem.instances) == 5
+    assert problem.scoring > 0.5
+    shares = np.array(problem.table["target_probs"][0].as_py())
+    assert shares.sum(axis=1) == pytest.approx(np.ones(len(shares)), abs=0.01)
+
+
+# Growth
+
+
+def test_growth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "MANY_ROWS", 1)
+    report = growth.bench(rows=10, repeats=1, largest=1000)
+    assert [row["to"] for row in report.rows] == [*growth.WORDS, *growth.ENTITIES, 1000]
+    assert all(row[name] > 0 for row in report.rows for name in ("default", "align", "ner"))
+    for words, entities in ((20, 2), (80, 26)):
+        for pair in growth._sized(3, words, entities):
+            assert len(pair.source) == words
+            ends = [end for _, end, _ in pair.entities]
+            assert len(ends) == entities
+            assert ends[-1] <= words
+            assert all(
+                end <= start for end, (start, *_) in zip(ends, pair.entities[1:], strict=False)
+            )
 
 
 def test_formulations_of_overlap() -> None:
