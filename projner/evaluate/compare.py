@@ -222,10 +222,11 @@ def _plan(file: JobFile, names: Sequence[str]) -> _Plan:
 
 def _run(plan: _Plan, corpus: config.Corpus, folder: Place) -> dict[str, pipeline.Result]:
     done = {}
+    # Runs of another corpus have a folder of their own, named after its first method.
+    places = {corpus.model_dump_json(): folder}
     for name, job in plan.jobs.items():
         beside = [other for other in plan.jobs.values() if other.corpus == job.corpus]
-        # A run's folder is for one corpus.
-        place = folder if job.corpus == corpus else folder / name
+        place = places.setdefault(job.corpus.model_dump_json(), folder / name)
         there = job.model_copy(update={"output": str(place)})
         done[name] = pipeline.project(there, known=plan.indices[name], beside=beside)
     return done
