@@ -109,6 +109,34 @@ def _parser() -> argparse.ArgumentParser:
         help="write the job file with the best method for each language; several jobs: a folder",
     )
 
+    plan = _command(commands, "plan", _plan, "what a large job will take, measured on a sample")
+    plan.add_argument("job", metavar="JOB.yaml")
+    _set_argument(plan)
+    plan.add_argument(
+        "--sentences", type=_large, required=True, metavar="N", help="of the corpus, such as 1e9"
+    )
+    plan.add_argument(
+        "--sample", type=_large, default=2000, metavar="N", help="sentences to measure on; 2000"
+    )
+    target = plan.add_mutually_exclusive_group()
+    target.add_argument("--hours", type=_positive, help="in which it should end; 24 by default")
+    target.add_argument("--gpus", type=_count, metavar="N", help="GPUs to have, instead of hours")
+    target.add_argument(
+        "--nodes", type=_count, metavar="N", help="machines to have, instead of hours"
+    )
+    plan.add_argument(
+        "--gpus-per-node", type=_count, metavar="N", help="1 by default, where a model ran on a GPU"
+    )
+    plan.add_argument("--cpus-per-node", type=_count, default=8, metavar="N", help="8 by default")
+    plan.add_argument(
+        "--driver-memory",
+        type=_positive,
+        default=16,
+        metavar="GB",
+        help="what the head may use for the ids of a job's rows; 16 by default",
+    )
+    plan.add_argument("--json", action="store_true", help="print JSON instead of tables")
+
     demo = _command(commands, "demo", _demo, "the whole chain with toy models, on a small corpus")
     demo.add_argument("--output", default="demo-output", metavar="DIR", help="where runs go")
     demo.add_argument(
@@ -208,6 +236,24 @@ def _count(text: str) -> int:
     if int(text) < 1:
         raise ValueError
     return int(text)
+
+
+def _large(text: str) -> int:
+    """A count that may be written like 1e9."""
+    value = _positive(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return int(value)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0, such as 24 or 1e9")
+    return value
 
 
 def _job_arguments(command: argparse.ArgumentParser) -> None:
@@ -374,6 +420,26 @@ def _compare(options: argparse.Namespace) -> None:
 
 def _names(text: str | None) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()] if text else []
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from projner import config
+    from projner.plan import sample, sizes
+    from projner.report import summary
+
+    measured = sample.sample(config.load(options.job, options.set), options.sample)
+    on_gpu = any(step.gpus for step in measured.steps)
+    gpus = options.gpus_per_node or int(on_gpu)
+    memory = options.driver_memory * 1e9
+    if options.gpus and not gpus:
+        raise JobError("--gpus: no model ran on a GPU here, so nothing is known of what one does")
+    count = options.nodes or (-(-options.gpus // gpus) if options.gpus else 1)
+    nodes = sizes.Nodes(count, options.cpus_per_node, gpus)
+    if options.nodes or options.gpus:
+        plan = sizes.plan(measured, options.sentences, nodes, memory)
+    else:
+        plan = sizes.within(measured, options.sentences, options.hours or 24, nodes, memory)
+    print(json.dumps(plan.as_json()) if options.json else summary.of_plan(plan))
 
 
 def _demo(options: argparse.Namespace) -> None:

@@ -168,7 +168,7 @@ def project(
     if unknown:
         raise JobError(f"--retry {unknown[0]}: choose statuses among {', '.join(RETRIED)}")
     output = storage.at(job.output)
-    job, *beside = map(_without_gpus, [job, *beside])
+    job, *beside = map(without_gpus, [job, *beside])
     index = known or index_of(job)
     with ExitStack() as joined, _explained():
         if beside or not _devices(job):
@@ -310,7 +310,7 @@ def _chain(
     return segments
 
 
-def _without_gpus(job: config.Job) -> config.Job:
+def without_gpus(job: config.Job) -> config.Job:
     """The job with `device: cpu` where the actors of a room are to have no GPU."""
 
     def settled(section: Any, pool: config.Pool) -> Any:

@@ -10,6 +10,7 @@ from projner.report.table import table
 if TYPE_CHECKING:
     from projner.evaluate.f1 import Evaluation
     from projner.pipeline import Result
+    from projner.plan.sizes import Plan
     from projner.runs.history import Collected, Difference
     from projner.runs.run import Snapshot
     from projner.train.fit import Fitted
@@ -155,3 +156,46 @@ def of_evaluation(evaluation: Evaluation) -> str:
     ]
     header = ("class", "precision", "recall", "F1", "support")
     return f"{table(header, rows)}\n\nsignature {evaluation.signature}"
+
+
+def of_plan(plan: Plan) -> str:
+    """Steps with their rates and actors, runs with their hours, and where a job ends to be one."""
+    nodes = plan.nodes
+    each = f"{nodes.cpus} CPUs" + (f" and {nodes.gpus} GPUs" if nodes.gpus else "")
+    steps = [
+        (
+            part.step.name,
+            run.name,
+            f"{part.step.rate:,.0f}" if part.step.rate >= 100 else f"{part.step.rate:.2f}",
+            "driver" if part.step.serial else "GPU" if part.step.gpus else "CPU",
+            f"{part.actors:,.0f}" if part.actors >= 1 else f"{part.actors:.2f}",
+            f"{100 * part.busy:.0f} %",
+            f"{part.step.setup:.0f} s" if part.step.room else None,
+        )
+        for run in plan.runs
+        for part in run.parts
+    ]
+    runs = [
+        (run.name, run.hours, run.bound, run.gpu_hours, run.cpu_hours, run.stored / 1e9)
+        for run in plan.runs
+    ]
+    runs.append(("all", plan.hours, None, plan.gpu_hours, plan.cpu_hours, plan.stored / 1e9))
+    rows = "" if plan.rows == plan.sentences else f" ({plan.rows:,} rows)"
+    side = f", as {plan.jobs} jobs side by side" if plan.jobs > 1 else ""
+    lines = [
+        f"{plan.sentences:,} sentences{rows} on {nodes.count} nodes of {each}{side}",
+        "",
+        table(("step", "run", "rows/s", "on", "actors", "busy", "loads"), steps),
+        "",
+        table(("run", "hours", "waits for", "GPU-hours", "CPU-hours", "GB"), runs),
+        "",
+        f"  rows/s: of one actor, warm. Measured on {plan.measured.rows:,} rows in this process.",
+        "  tasks: steps without a model, which take turns on the CPUs.",
+        f"  A driver needs {plan.memory / 1e9:.1f} GB for ids ({plan.measured.memory:.0f} bytes a row).",
+        f"  From {plan.split:,} sentences on, make several jobs of the corpus: by files, by language, or",
+        "  by corpus.skip and corpus.limit.",
+    ]
+    if plan.actors:
+        pools = ", ".join(f"{room}: {{actors: {count}}}" for room, count in plan.actors.items())
+        lines.append(f"  In {'each' if plan.jobs > 1 else 'the'} job file: resources: {{{pools}}}")
+    return "\n".join([*lines, "", f"signature {plan.measured.signature}"])
