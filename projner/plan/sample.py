@@ -124,8 +124,9 @@ def _stage(
     if step.learns:
         place = folder / "steps" / step.name
         place.mkdir(parents=True)
+        step.fetch()
         began = time.perf_counter()
-        step.learn(iter([table]), place)
+        step.learn([table], place)
         seconds = (time.perf_counter() - began) / table.num_rows
         most = max(
             (each.sample for each in job.align if isinstance(each, config.Eflomal)), default=None
@@ -158,7 +159,7 @@ def _stage(
 def _on_gpu(job: config.Job, room: str) -> bool:
     """Whether the models of a room run on a GPU of this machine."""
     sections: dict[str, list[Any]] = {
-        "translate": [job.translate],
+        "translate": [job.translate, job.translate_marked],
         "label": [job.label, job.label_target],
         "align": list(job.align),
     }

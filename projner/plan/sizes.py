@@ -185,10 +185,10 @@ def balance(seconds: Sequence[float], actors: int) -> list[int]:
     `seconds` are those of one actor for one row. `actors` is at least the number of stages.
     """
     given = [1] * len(seconds)
-    spare = actors - len(seconds)
-    if spare and sum(seconds):
+    spare, whole = actors - len(seconds), math.fsum(seconds)
+    if spare and whole:
         # So many never exceed `actors`, and giving one after the other would come by here.
-        bound = sum(seconds) / spare * (1 + 1e-12)
+        bound = whole / spare * (1 + 1e-12)
         given = [max(1, math.ceil(spent / bound)) for spent in seconds]
     slowest = [(-spent / given[number], number) for number, spent in enumerate(seconds)]
     heapq.heapify(slowest)

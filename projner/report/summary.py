@@ -179,7 +179,7 @@ def of_plan(plan: Plan) -> str:
         (run.name, run.hours, run.bound, run.gpu_hours, run.cpu_hours, run.stored / 1e9)
         for run in plan.runs
     ]
-    runs.append(("all", plan.hours, None, plan.gpu_hours, plan.cpu_hours, plan.stored / 1e9))
+    runs.append(("all", plan.hours, "", plan.gpu_hours, plan.cpu_hours, plan.stored / 1e9))
     rows = "" if plan.rows == plan.sentences else f" ({plan.rows:,} rows)"
     side = f", as {plan.jobs} jobs side by side" if plan.jobs > 1 else ""
     lines = [

@@ -123,13 +123,15 @@ def test_a_job_is_submitted_with_the_code_of_this_folder(
     cluster: Cluster, bitext: Callable[..., dict[str, Any]], job_file: Callable[..., Path]
 ) -> None:
     job = bitext()
+    scripts = [f"python jobs/{name}.py {job_file(job)}" for name in ("project", "refresh")]
     done = cluster.ray(
         *("job", "submit", "--runtime-env", "cluster/runtime-env.yaml", "--working-dir", "."),
-        *("--", "sh", "-c", f"ls -A; python jobs/project.py {job_file(job)}"),
+        *("--", "sh", "-c", f"ls -A; {' && '.join(scripts)}"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "5 rows, 5 computed now" in done.stdout
-    check(job)
+    assert "nothing has changed: snapshot 1 stays, 5 rows; 0 computed now" in done.stdout
+    assert check(job) == 1
     travelled = set(done.stdout.split())
     assert {"jobs", "projner"} <= travelled
     assert not {".git", ".venv", "tests", "cluster"} & travelled
@@ -166,7 +168,7 @@ def test_a_schedule_submits_once_a_tick_and_waits(
         )
     for tick in ticks:
         assert tick.returncode == 0, tick.stdout + tick.stderr
-        assert "5 rows, 5 computed now" in tick.stdout
+        assert "first snapshot: 5 rows; 5 computed now" in tick.stdout
     # The pod that came second found the job of the first.
     assert check(job) == 1
     listed = cluster.ray("job", "list")
