@@ -8,6 +8,7 @@ import re
 import socket
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -176,7 +177,8 @@ def demo_models() -> Models:
     pytest.importorskip("torch", reason="needs the extra projner[models]")
     from projner.demo import models
 
-    return models.models()
+    with _own_cache():
+        return models.models()
 
 
 @pytest.fixture(scope="session")
@@ -185,12 +187,18 @@ def marked_translator() -> Path:
     pytest.importorskip("torch", reason="needs the extra projner[models]")
     from projner.demo import models
 
+    with _own_cache():
+        return models.marked_translator()
+
+
+@contextmanager
+def _own_cache() -> Iterator[None]:
+    """The cache that this machine keeps, whatever a test has made of it since."""
     with pytest.MonkeyPatch.context() as patch:
-        # Whatever a test has made of it since.
         patch.delenv("PROJNER_CACHE", raising=False)
         if CACHE is not None:
             patch.setenv("PROJNER_CACHE", CACHE)
-        return models.marked_translator()
+        yield
 
 
 @pytest.fixture

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from projner import checkpoints
+from projner import cache, checkpoints
 from projner.config import Translate, fingerprint
 from projner.errors import JobError
 from projner.translate.codec import load_tokenizer
@@ -37,8 +36,8 @@ def is_converted(model: str) -> bool:
 def converted(config: Translate) -> Path:
     """The folder with `config.model` in CTranslate2's format and `config.dtype`.
 
-    It lies in the cache, `$PROJNER_CACHE` or else `$XDG_CACHE_HOME/projner`, and is made there if
-    need be, by one process at a time; a folder in the cache is whole.
+    It lies in the cache (`cache.folder`) and is made there if need be, by one process at a time; a
+    folder in the cache is whole.
 
     Raises JobError saying why it cannot be had.
     """
@@ -47,19 +46,13 @@ def converted(config: Translate) -> Path:
     # A dependency of torch and transformers.
     from filelock import FileLock
 
-    target = _cache() / "ctranslate2" / _name(config)
+    target = cache.folder() / "ctranslate2" / _name(config)
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock"):
             if not target.exists():
                 _convert(config, target)
     return target
-
-
-def _cache() -> Path:
-    given = os.environ.get("PROJNER_CACHE")
-    above = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(given or Path(above) / "projner").expanduser()
 
 
 def _name(config: Translate) -> str:

@@ -146,14 +146,3 @@ def test_what_cannot_be_converted_is_told_in_one_line(tmp_path: Path, own_cache:
     assert "\n" not in str(error.value)
     assert "bert: " in str(error.value)
     assert sorted(own_cache.glob("ctranslate2/.*")) == []
-
-
-def test_the_cache_is_where_it_is_said_to_be(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.delenv("PROJNER_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert conversion._cache() == tmp_path / "projner"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert conversion._cache() == tmp_path / ".cache" / "projner"
