@@ -207,8 +207,10 @@ def _bench_commands(commands: Any) -> None:
     option("--all-pairs", action="store_true", help="variables for pairs that score nothing, too")
     option("--hard", action="store_true", help="sentences of most entities, and one of 40")
 
-    command = _bench_command(commands, "growth", "cost by words, entities and rows")
+    command = _bench_command(commands, "growth", "cost of projection by words, entities and rows")
     option = partial(command.add_argument, default=argparse.SUPPRESS)
+    option("--jobs", nargs="+", metavar="JOB.yaml", help="corpora to time besides")
+    option("--set", action="append", dest="overrides", metavar="SECTION.KEY=VALUE", help="to jobs")
     option("--rows", type=_count, metavar="N", help="sentences of a size")
     option("--largest", type=_count, metavar="N", help="rows of the longest table")
 

@@ -127,7 +127,7 @@ def bench(
             raise JobError(f"unknown programme {name!r}; choose from {', '.join(PROGRAMMES)}")
     solvers = {PROGRAMMES[name]: _programme(name, limit, all_pairs) for name in programmes}
     rows = []
-    for corpus, table in _tables(jobs, overrides):
+    for corpus, table in tables(jobs, overrides):
         drawn = _draw(table, instances, hard)
         rows += _compare(_by_links(corpus, drawn), solvers, repeats)
         rows += _compare(by_tags(corpus, drawn), solvers, repeats)
@@ -221,7 +221,7 @@ def _micro(seconds: Iterable[float]) -> float:
 # Instances
 
 
-def _tables(jobs: Sequence[str], overrides: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
+def tables(jobs: Sequence[str], overrides: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
     """Each corpus by name: rows of the record with entities and links."""
     loaded = {Path(path).stem: config.load(path, overrides) for path in jobs}
     for name, job in (loaded or {DEMO: demo_job()}).items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -248,11 +249,20 @@ def test_a_made_up_tagger_lets_most_spans_score() -> None:
 # Growth
 
 
-def test_growth(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_growth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(columns, "MANY_ROWS", 1)
-    report = growth.bench(rows=10, repeats=1, largest=1000)
-    assert [row["to"] for row in report.rows] == [*growth.WORDS, *growth.ENTITIES, 1000]
-    assert all(row[name] > 0 for row in report.rows for name in ("default", "align", "ner"))
+    monkeypatch.setattr(growth, "CORPUS_ROWS", 150)
+    file = tmp_path / "demo.yaml"
+    file.write_text(
+        "corpus: {format: bitext, source: train.eng.conll, target: train.swh.conll, "
+        "links: train.eng-swh.pharaoh, source_lang: eng_Latn, target_lang: swh_Latn}"
+    )
+    root = f"corpus.root={sentences.CORPUS}"
+    report = growth.bench([str(file)], [root], rows=10, repeats=1, largest=1000)
+    assert [row["to"] for row in report.rows] == [150, *growth.WORDS, *growth.ENTITIES, 1000]
+    assert report.rows[0]["what"] == "demo"
+    ways = ("default", "align", "align_gap", "ner")
+    assert all(row[name] > 0 for row in report.rows for name in ways)
     for words, entities in ((20, 2), (80, 26)):
         for pair in growth._sized(3, words, entities):
             assert len(pair.source) == words
