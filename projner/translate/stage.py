@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from projner import checkpoints, languages, record, stage
+from projner import checkpoints, languages, record, sentences, stage
 from projner.config import Translate
 from projner.errors import JobError
 from projner.languages import Language
 from projner.record import Status
 from projner.stage import Stage
-from projner.translate import ctranslate2, sentences, transformers
+from projner.translate import ctranslate2, transformers
 from projner.translate.conversion import converted, is_converted
 from projner.translate.engine import Engine, Finish, Translation
 from projner.words import words
@@ -100,6 +100,7 @@ class Translator(ModelStage):
     """
 
     name: ClassVar[str] = "translate"
+    version: ClassVar[int] = 2
 
     def __init__(
         self,
@@ -179,7 +180,7 @@ class Translator(ModelStage):
     def _begin(
         self, texts: list[str], sources: list[Language], targets: list[Language]
     ) -> Finish[Row]:
-        parts, longest = self._split(texts)
+        parts, longest = self._split(texts, sources)
         rows = [*map(self._refusal, sources, targets, longest)]
         open_rows = [n for n, row in enumerate(rows) if row.status is Status.OK]
         asked = [(part, sources[n], targets[n]) for n in open_rows for part in parts[n]]
@@ -193,13 +194,16 @@ class Translator(ModelStage):
 
         return joined
 
-    def _split(self, texts: list[str]) -> tuple[list[list[str]], list[int]]:
+    def _split(
+        self, texts: list[str], sources: list[Language]
+    ) -> tuple[list[list[str]], list[int]]:
         """Each text in parts that are translated one by one, and its longest part's sub-words."""
         lengths = self._engine.lengths(texts)
         parts, longest = [[text] for text in texts], lengths.tolist()
         if self.config.split_over is not None:
             for n in np.flatnonzero(lengths > self.config.split_over):
-                parts[n] = sentences.split(texts[n])
+                spans = sentences.split(texts[n], sources[n])
+                parts[n] = [texts[n][start:end] for start, end in spans]
                 longest[n] = int(self._engine.lengths(parts[n]).max(initial=0))
         return parts, longest
 

@@ -126,7 +126,7 @@ def test_statuses(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     long = " ".join(["word"] * 31)
     texts = ["good", "loop", "none", "invisible", "", None, " \n", long, "bambara", "to bambara"]
-    texts += ["One two three four five six . Seven eight nine .", f"A b c . W{long} ."]
+    texts += ["One two three four five six . Seven eight nine .", f"We all go . W{long} ."]
     source = [ENGLISH] * 9 + ["bam_Latn"] + [ENGLISH] * 2
     target = [SWAHILI] * 8 + ["bam_Latn"] + [SWAHILI] * 3
     table = _table(texts, target, source)
