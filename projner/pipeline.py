@@ -29,10 +29,20 @@ import ray
 import ray.data
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
-from ray.exceptions import RayError
+from ray.exceptions import ActorDiedError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from projner import config, devices, methods, metrics, placement, record, settled, storage
+from projner import (
+    actors,
+    config,
+    devices,
+    methods,
+    metrics,
+    placement,
+    record,
+    settled,
+    storage,
+)
 from projner.corpus import index as corpora
 from projner.errors import JobError
 from projner.methods import Segment
@@ -116,6 +126,9 @@ def session() -> Iterator[None]:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.max_consecutive_actor_init_deaths = actors.DEATHS
+    # A batch takes a large model its time on CPUs, and so does a queue for GPUs.
+    context.execution_no_progress_timeout_s = 6 * 3600
     # What goes wrong is raised.
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     try:
@@ -211,6 +224,10 @@ def _walk(
             if todo.any() and not segment.stages:
                 raise settled.UnsettledError
             _refuse_another_corpus(run, before, job, wanted)
+            if todo.any():
+                joined.enter_context(session())
+                # Refused before anything is written.
+                _pools(job, segment)
             run.begin(segment.settings)
             with lease.hold(run.folder) as held:
                 # Again, for another job may have written here until now.
@@ -218,7 +235,6 @@ def _walk(
                 todo = _todo(located, retry)
                 written: list[str] = []
                 if todo.any():
-                    joined.enter_context(session())
                     attempt = located.attempts + 1 if retry else 0
                     work = _Work(job, segment, run, index, parent, attempt)
                     written = _compute(work, todo, held)
@@ -331,6 +347,29 @@ def without_gpus(job: config.Job) -> config.Job:
 
 
 @dataclass(frozen=True)
+class _Pool:
+    """Stages in a row that share the actors of one pool, or that need no actors."""
+
+    where: Placement | None
+    places: tuple[int, ...]
+    """Of the stages, in their segment."""
+
+
+def _pools(job: config.Job, segment: Segment) -> list[_Pool]:
+    """The pools of a segment, in the order of its stages.
+
+    Raises JobError for a plan that does not fit the cluster.
+    """
+    grouped = itertools.groupby(enumerate(segment.stages), key=lambda each: each[1].room)
+    rooms = [(room, tuple(place for place, _ in group)) for room, group in grouped]
+    asked = [(room, getattr(job.resources, room)) for room, _ in rooms if room]
+    held = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [placement.Share(each.get("CPU", 0.0), each.get("GPU", 0.0)) for each in held]
+    placed = iter(placement.place(asked, nodes) if asked else ())
+    return [_Pool(next(placed) if room else None, places) for room, places in rooms]
+
+
+@dataclass(frozen=True)
 class _Work:
     """What rows are computed for, and from."""
 
@@ -351,20 +390,19 @@ class _Work:
 def _compute(work: _Work, todo: np.ndarray, held: Lease) -> list[str]:
     """Write the rows that are `todo` into whole shards of the run; the shards' names."""
     resources, stages = work.job.resources, work.segment.stages
-    pools = {step.room: getattr(resources, step.room) for step in stages if step.room}
-    cluster = ray.cluster_resources()
-    placed = placement.place(pools, cluster.get("CPU", 0), cluster.get("GPU", 0)) if pools else {}
-    workers, most = cluster.get("CPU", 1), resources.shard_rows
-    if placed:
-        workers, most = max(each.largest for each in placed.values()), resources.batch_rows
+    pools = _pools(work.job, work.segment)
+    workers, most = ray.cluster_resources().get("CPU", 1), resources.shard_rows
+    if any(pool.where for pool in pools):
+        workers, most = max(p.where.largest for p in pools if p.where), resources.batch_rows
     rows = min(most, max(LEAST_ROWS, int(todo.sum() / (workers * BLOCKS_PER_WORKER))))
     everything = partial(work.reads, np.ones(len(todo), bool), rows)
     taught = [
-        _Taught(step, _learnt(step, work.run, everything, placed.get(step.room or "")))
-        for step in stages
+        _Taught(stages[place], _learnt(stages[place], work.run, everything, pool.where))
+        for pool in pools
+        for place in pool.places
     ]
     _fetch([step for step in stages if step.room])
-    return _stream(work, taught, work.reads(todo, rows), placed, held)
+    return _stream(work, taught, work.reads(todo, rows), pools, held)
 
 
 @dataclass(frozen=True)
@@ -454,32 +492,31 @@ def _stream(
     work: _Work,
     taught: Sequence[_Taught],
     reads: list[Read],
-    placed: dict[str, Placement],
+    pools: Sequence[_Pool],
     held: Lease,
 ) -> list[str]:
     """Send what `reads` give through the stages into shards of the run; the shards' names."""
     run = work.run
     dataset = ray.data.read_datasource(_Reads(reads), override_num_blocks=len(reads))
-    for room, group in itertools.groupby(taught, key=lambda each: each.step.room):
-        if room is None:
+    watches = []
+    for pool in pools:
+        group, where = [taught[place] for place in pool.places], pool.where
+        if where is None:
             dataset = dataset.map_batches(
-                partial(_apply, list(group), run.fingerprint),
-                batch_size=None,
-                batch_format="pyarrow",
+                partial(_apply, group, run.fingerprint), batch_size=None, batch_format="pyarrow"
             )
             continue
-        where = placed[room]
-        for each in group:
-            dataset = dataset.map_batches(
-                _Actor,
-                fn_constructor_args=(each, where.cpus, run.fingerprint),
-                batch_size=max(read.rows for read in reads),
-                batch_format="pyarrow",
-                compute=ray.data.ActorPoolStrategy(min_size=where.smallest, max_size=where.largest),
-                num_cpus=where.cpus,
-                num_gpus=where.gpus,
-                udf_modifying_row_count=False,
-            )
+        watches.append(actors.watch())
+        dataset = dataset.map_batches(
+            actors.Actor,
+            fn_constructor_args=(group, where, run.fingerprint, watches[-1]),
+            batch_size=max(read.rows for read in reads),
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(min_size=where.smallest, max_size=where.largest),
+            num_cpus=where.cpus,
+            num_gpus=where.gpus,
+            udf_modifying_row_count=False,
+        )
     dataset = dataset.map_batches(
         partial(_write, run, work.attempt), batch_size=None, batch_format="pyarrow"
     )
@@ -496,22 +533,8 @@ def _stream(
     return names
 
 
-class _Actor:
-    """One stage with its model loaded."""
-
-    def __init__(self, taught: _Taught, cpus: float, run: str):
-        self._stage = taught.ready()
-        self._run = run
-        self._stage.setup(cpus)
-
-    def __call__(self, table: pa.Table) -> pa.Table:
-        return metrics.run_stage(self._stage, table, self._run)
-
-
 def _apply(taught: Sequence[_Taught], run: str, table: pa.Table) -> pa.Table:
-    for each in taught:
-        table = metrics.run_stage(each.ready(), table, run)
-    return table
+    return actors.apply([each.ready() for each in taught], run, table)
 
 
 def _write(run: Run, attempt: int, table: pa.Table) -> pa.Table:
@@ -553,10 +576,12 @@ def _reads_of_corpus(
     reads = []
     for chunk in corpora.packed(index.chunks, rows):
         here = slice(chunk.first, chunk.first + chunk.rows)
-        kept = wanted[here]
-        if kept.any():
+        todo = np.flatnonzero(wanted[here])
+        # A chunk is read once for each of its parts: few, because only small corpora have any.
+        for part in np.array_split(todo, -(-len(todo) // rows)) if len(todo) else []:
+            kept = np.isin(np.arange(chunk.rows), part)
             call = partial(_read_chunk, corpus, chunk, index.ids[here], index.revisions[here], kept)
-            reads.append(Read(call, int(kept.sum())))
+            reads.append(Read(call, len(part)))
     return reads
 
 
@@ -596,6 +621,9 @@ def _explained() -> Iterator[None]:
     except RayError as error:
         # Of an exception in a stage or an actor, Ray keeps nothing but the traceback.
         found = re.findall(r"^projner\.errors\.JobError: (.+)$", str(error), re.MULTILINE)
-        if not found:
-            raise
-        raise JobError(found[-1]) from error
+        if found:
+            raise JobError(found[-1]) from error
+        if isinstance(error, ActorDiedError):
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise JobError(f"the models cannot be loaded: {reason}") from error
+        raise

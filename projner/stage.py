@@ -177,7 +177,7 @@ def run(stage: Stage, table: pa.Table) -> pa.Table:
 def _run_open(stage: Stage, table: pa.Table) -> pa.Table:
     try:
         result = stage(table)
-    except (MemoryError, ImportError):
+    except ImportError:
         raise
     except Exception as error:
         if table.num_rows > 1:
