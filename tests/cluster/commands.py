@@ -17,7 +17,21 @@ OTHERS = {
     *("done", "export", "gcloud", "grep", "head", "helm", "hostname", "kubectl", "ls", "make"),
     *("mkdir", "od", "openssl", "rm", "scontrol", "sed", "set", "source", "srun", "sudo", "tail"),
     *("test", "tr", "trap", "ulimit", "umask", "useradd", "watch", "wget", "wait", "ssh", "scp"),
-    *("[", "[[", "if", "then", "fi", "hf", "jq", "sinfo", "squeue", "scancel", "kind", "git"),
+    *(
+        "base64",
+        "[",
+        "[[",
+        "if",
+        "then",
+        "fi",
+        "hf",
+        "jq",
+        "sinfo",
+        "squeue",
+        "scancel",
+        "kind",
+        "git",
+    ),
 }
 """Programs whose own options we leave to them."""
 

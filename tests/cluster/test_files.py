@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from projner import config
+from projner import config, placement
 from projner.runs import run as runs
 from tests.cluster.commands import check, commands
 from tests.conftest import PAIRS, ROOT
@@ -242,6 +242,22 @@ def test_job_files_in_manifests_are_job_files() -> None:
         # What is left open would be settled by whichever machine comes first.
         for section in (job.translate, job.label, *job.align):
             assert section is None or section.device != "auto"
+
+
+def test_the_job_begins_on_the_least_workers() -> None:
+    cluster = of_kind("RayCluster", "kuberay/raycluster.yaml")["spec"]
+    least = {"cpu": 0.0, "nvidia.com/gpu": 0.0}
+    for group in cluster["workerGroupSpecs"]:
+        (container,) = group["template"]["spec"]["containers"]
+        for name in least:
+            held = container["resources"]["limits"].get(name, 0)
+            least[name] += group["minReplicas"] * float(held)
+    (text,) = of_kind("ConfigMap", "kuberay/raycluster.yaml")["data"].values()
+    resources = config.build(yaml.safe_load(text)).resources
+    pools = {room: getattr(resources, room) for room in ("translate", "label", "align")}
+    placement.place(pools, least["cpu"], least["nvidia.com/gpu"])
+    for pool in pools.values():
+        assert pool.actors[1] > pool.actors[0]
 
 
 def refresh_script() -> str:
