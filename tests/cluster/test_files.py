@@ -246,18 +246,19 @@ def test_job_files_in_manifests_are_job_files() -> None:
 
 def test_the_job_begins_on_the_least_workers() -> None:
     cluster = of_kind("RayCluster", "kuberay/raycluster.yaml")["spec"]
-    least = {"cpu": 0.0, "nvidia.com/gpu": 0.0}
+    # The head, where nothing runs.
+    nodes = [placement.Share(0.0)]
     for group in cluster["workerGroupSpecs"]:
         (container,) = group["template"]["spec"]["containers"]
-        for name in least:
-            held = container["resources"]["limits"].get(name, 0)
-            least[name] += group["minReplicas"] * float(held)
+        limits = container["resources"]["limits"]
+        share = placement.Share(float(limits["cpu"]), float(limits.get("nvidia.com/gpu", 0)))
+        nodes += [share] * group["minReplicas"]
     (text,) = of_kind("ConfigMap", "kuberay/raycluster.yaml")["data"].values()
     resources = config.build(yaml.safe_load(text)).resources
-    pools = {room: getattr(resources, room) for room in ("translate", "label", "align")}
-    placement.place(pools, least["cpu"], least["nvidia.com/gpu"])
-    for pool in pools.values():
-        assert pool.actors[1] > pool.actors[0]
+    pools = [(room, getattr(resources, room)) for room in ("translate", "label", "align")]
+    for placed in placement.place(pools, nodes):
+        assert placed.gpus > 0
+        assert placed.largest > placed.smallest
 
 
 def refresh_script() -> str:
