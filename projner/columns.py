@@ -48,6 +48,14 @@ def lists(column: pa.ChunkedArray, fields: Sequence[str] = ()) -> Lists:
     )
 
 
+def numbers(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    """The numbers in a column of lists, or of lists of lists, one after the other."""
+    array = column.combine_chunks()
+    while pa.types.is_list(array.type):
+        array = array.flatten()
+    return np.asarray(array.to_numpy(zero_copy_only=False), np.float64)
+
+
 def no_lists(rows: int, fields: Sequence[str]) -> Lists:
     """Rows without items."""
     return Lists(np.zeros(rows + 1, np.int64), dict.fromkeys(fields, np.empty(0, np.int32)))

@@ -356,15 +356,22 @@ Score = Annotated[
 ]
 
 
+Filters = Literal["COMP-SRC", "COMP-TGT", "COMP-INS", "RSTR-TGT"]
+
+
 class Project(Section):
     """How labels reach the target side."""
 
-    method: Literal["match", "heuristic", "span", "marked", "back_translation"] = "match"
+    method: Literal[
+        "match", "heuristic", "span", "transfer", "ensemble", "marked", "back_translation"
+    ] = "match"
     """match: the spans of best total score. heuristic: runs of linked words (García-Ferrero et al.
     2022). span: from an entity's first linked word to its last. marked: the source side is translated
     with markers around its entities, and becomes the target side (EasyProject, LabelPigeon).
     back_translation: it is translated so, aligned with the target side in the same language, and the
-    labels go on along these links (Politov et al. 2025)."""
+    labels go on along these links (Politov et al. 2025). transfer: what a tagger sees on the target
+    side. ensemble: the mean of that and of what it sees on the source side, carried through the links
+    (arXiv 2505.10507)."""
     score: Score = "evidence"
     """match: how well a span projects an entity, see `projner.project.scores`; or several scores with
     their weights, such as `{align: 0.5, ner_spans: 0.5}`, whose weighted mean it is. ner, ner_spans: by
@@ -395,6 +402,18 @@ class Project(Section):
     through: Literal["match", "heuristic", "span"] = "match"
     """back_translation: the method that takes labels from the back-translation to the target side, with
     its settings here."""
+    min_score: float | None = Field(None, ge=0)
+    """Projected entities of a lower score are left out, and stand in `abstained`."""
+    min_margin: float | None = Field(None, ge=0)
+    """match: the same by margin: how much worse the best solution without an entity is."""
+    min_confidence: float | None = Field(None, ge=0, le=1)
+    """The same by confidence: the probability that a projection is right. match with one score by links,
+    heuristic and span have one."""
+    filters: Annotated[tuple[Filters, ...], BeforeValidator(_as_tuple)] = ()
+    """For training data (arXiv 2505.10507): a sentence is `filtered` unless every word of its source
+    entities is linked (COMP-SRC), each entity's linked target words are consecutive (COMP-TGT), every
+    class has as many entities on both sides (COMP-INS). RSTR-TGT: of a source word's links, the one to
+    the first target word alone counts."""
     languages: dict[LanguageCode, Project] = {}
     """What differs for rows of a target language, such as `{hau_Latn: {score: align}}`."""
 
@@ -435,6 +454,9 @@ class Project(Section):
             raise ValueError("`score` has no scores; name one, or leave it out")
         if self.relation != "<=" and self.most is None:
             raise ValueError(f"relation {self.relation} needs a number under `limit`")
+        method = self.through if self.method == "back_translation" else self.method
+        if self.min_margin is not None and (method != "match" or self.solver == "greedy"):
+            raise ValueError("min_margin needs method match and an exact solver; use min_score")
         return self
 
 

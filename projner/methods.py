@@ -16,9 +16,13 @@ from projner import config, record, stage, tags
 from projner.align.fuse import FusedAligner
 from projner.align.surface import SurfaceAligner
 from projner.errors import JobError
+from projner.project import confidence
+from projner.project.abstain import Abstain
+from projner.project.filters import COMPLETE, Complete, Restrict
 from projner.project.fusion import Scorer
 from projner.project.marked import Marked
 from projner.project.stages import Candidates, Heuristic, Match
+from projner.project.transfer import Ensemble, Transfer
 from projner.record import Status
 from projner.stage import Renamed, Stage
 
@@ -44,6 +48,8 @@ NAMED: dict[str, config.Project] = {
     "labelpigeon": config.Project(method="marked", markers="xml"),
     # As published; it has the rules for links come after it.
     "back_translation": config.Project(method="back_translation", through="heuristic"),
+    "transfer": config.Project(method="transfer"),
+    "ensemble": config.Project(method="ensemble"),
     "ner_candidates": config.Project(score="align", surface=None, candidates="ner"),
 }
 """Projection methods by the name under which comparisons list them."""
@@ -101,8 +107,10 @@ def chain(
     read = _inputs([*modelled, projection])
     for other in beside:
         read |= _inputs(_projection(other, other.project))
-    own = _read(preparation(job, given), read, whole)
-    partings = {_common(own, _read(preparation(other, given), read, whole)) for other in beside}
+    own = _read(preparation(job, given, read), read, whole)
+    partings = {
+        _common(own, _read(preparation(other, given, read), read, whole)) for other in beside
+    }
     groups: list[list[Stage]] = [[]]
     for number, step in enumerate(own):
         if (step.learns or number in partings) and groups[-1]:
@@ -146,8 +154,11 @@ def _described(step: Stage) -> str:
     return config.fingerprint(f"{step.name}.{step.version}", step.settings())
 
 
-def preparation(job: config.Job, given: Collection[str]) -> list[Stage]:
-    """The stages that make what projection needs, in order, as far as the job names them."""
+def preparation(job: config.Job, given: Collection[str], read: Collection[str] = ()) -> list[Stage]:
+    """The stages that make what projection may need, in order, as far as the job names them.
+
+    `read`: the columns that it does need.
+    """
     steps: list[Stage] = []
     if job.filter is not None:
         from projner.filter.stage import Filter
@@ -166,7 +177,7 @@ def preparation(job: config.Job, given: Collection[str]) -> list[Stage]:
     if job.label is not None:
         from projner.label.stage import Labeller
 
-        steps.append(Labeller(job.label, "source"))
+        steps.append(Labeller(job.label, "source", probabilities="source_probs" in read))
     return steps + _aligners(job)
 
 
@@ -175,10 +186,37 @@ def projection_stages(project: config.Project, job: config.Job | None = None) ->
 
     Raises JobError naming the section of the job that a method needs and nobody gave.
     """
-    if project.method in ("marked", "back_translation"):
+    if project.method == "back_translation":
+        # What is said of links and scores is about those of the method that it goes on by.
         return _marked(project, job)
-    if project.method != "match":
+    if project.min_confidence is not None and confidence.coefficients(project) is None:
+        raise JobError(
+            "project.min_confidence: nobody knows how sure such a projection is, only those by one score "
+            "on links, heuristic and span; use min_score"
+        )
+    steps = _method(project, job)
+    if any(
+        least is not None
+        for least in (project.min_score, project.min_margin, project.min_confidence)
+    ):
+        steps.append(Abstain(project))
+    if set(project.filters).intersection(COMPLETE):
+        steps.append(Complete(project.filters))
+    reading = [number for number, step in enumerate(steps) if "links" in step.inputs]
+    if reading and "RSTR-TGT" in project.filters:
+        steps.insert(reading[0], Restrict())
+    return steps
+
+
+def _method(project: config.Project, job: config.Job | None) -> list[Stage]:
+    if project.method == "marked":
+        return _marked(project, job)
+    if project.method in ("heuristic", "span"):
         return [Heuristic(project)]
+    if project.method == "transfer":
+        return [_target_tagger(project, job), Transfer()]
+    if project.method == "ensemble":
+        return _ensemble(project, job)
     scorer = Scorer(project)
     steps: list[Stage] = []
     tags: Sequence[str] = ()
@@ -199,6 +237,18 @@ def projection_stages(project: config.Project, job: config.Job | None = None) ->
         first = beside if "surface_links" in candidates.inputs else []
         steps += [*first, candidates, *(model(project, job) for model in models)]
     return [*steps, *beside, Match(project, tags)]
+
+
+def _ensemble(project: config.Project, job: config.Job | None) -> list[Stage]:
+    target = _target_tagger(project, job)
+    if job is None or job.label is None:
+        raise JobError(
+            "method ensemble looks at the source side with a tagger too; name one under `label` of a job"
+        )
+    from projner.label.stage import Labeller
+
+    source = Labeller(job.label, "source", probabilities=True)
+    return [target, Ensemble(source.classes(), target.classes())]
 
 
 def _target_tagger(project: config.Project, job: config.Job | None) -> Labeller:
@@ -493,6 +543,10 @@ _BROUGHT = {
     "source_entities": (
         "labels on its source side",
         "give that side as CoNLL, or a tagger under `label`",
+    ),
+    "source_probs": (
+        "probabilities of labels on its source side",
+        "give a tagger under `label`",
     ),
     "links": ("word links", "give corpus.links, or name an aligner under `align`"),
 }

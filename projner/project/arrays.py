@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from projner import record
+from projner import columns, record
 
 
 def projected(offsets: np.ndarray, fields: dict[str, np.ndarray | pa.Array]) -> pa.Array:
@@ -31,6 +31,29 @@ def candidates(found: Sequence[np.ndarray]) -> pa.Array:
         [pa.array(values) for values in flat.T], fields=list(record.CANDIDATE)
     )
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), items)
+
+
+def kept(column: pa.ListArray, items: np.ndarray) -> pa.ListArray:
+    """A column of lists with some of its items: `items` (bool) says which, row after row."""
+    before = columns.lists(pa.chunked_array([column])).offsets
+    counts = np.concatenate([[0], np.cumsum(items)])
+    chosen = pc.list_flatten(column).filter(pa.array(items))
+    return pa.ListArray.from_arrays(pa.array(counts[before], pa.int32()), chosen)
+
+
+def without_tags(table: pa.Table, rows: np.ndarray) -> pa.Table:
+    """`table` with null `tokens` and `ner_tags` where `rows` (bool) is true: only `ok` rows have them."""
+    for name in ("tokens", "ner_tags"):
+        nothing = pa.scalar(None, record.type_of(name))
+        table = record.with_column(table, name, pc.if_else(pa.array(rows), nothing, table[name]))
+    return table
+
+
+def tags(lengths: np.ndarray, entities: pa.ListArray) -> pa.Array:
+    """The `ner_tags` column for rows of `lengths` words with some `target_entities`."""
+    known = columns.lists(pa.chunked_array([entities]), ["start", "end"])
+    labels = pc.struct_field(pc.list_flatten(entities), "label")
+    return iob2(lengths, known.offsets, known.fields["start"], known.fields["end"], labels)
 
 
 def iob2(

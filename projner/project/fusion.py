@@ -179,10 +179,5 @@ class Scorer:
 
 
 def values(table: pa.Table, name: str) -> Floats:
-    """The numbers in a column of lists, nested or not, one after the other."""
-    if name not in table.column_names:
-        return np.empty(0)
-    column = table[name].combine_chunks()
-    while pa.types.is_list(column.type):
-        column = column.flatten()
-    return np.asarray(column.to_numpy(zero_copy_only=False), np.float64)
+    """The numbers in a column of lists, nested or not, one after the other; none without it."""
+    return columns.numbers(table[name]) if name in table.column_names else np.empty(0)

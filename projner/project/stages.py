@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 from projner import columns, record, stage
 from projner.columns import Lists
 from projner.config import Project
-from projner.project import arrays, heuristic, match
+from projner.project import arrays, confidence, heuristic, match
 from projner.project.fusion import SCORED_ELSEWHERE, Scorer, Sentence
 from projner.record import Status
 from projner.stage import Stage
@@ -65,6 +66,11 @@ class Projector(Stage):
     def __init__(self, config: Project, tags: Sequence[str] = ()) -> None:
         self.config = config
         self.scorer = Scorer(config, tags)
+        self._certainty = confidence.coefficients(config)
+
+    def settings(self) -> dict[str, Any]:
+        known = self._certainty
+        return {} if known is None else {"confidence": zlib.crc32(known.tobytes())}
 
     @abstractmethod
     def project(self, sentence: Sentence) -> Outcome:
@@ -91,6 +97,7 @@ class Projector(Stage):
                 "label": labels,
                 "score": chosen.score,
                 "margin": chosen.margin,
+                "confidence": self._confidences(table, chosen, first),
                 "source_index": chosen.entity,
             },
         )
@@ -100,6 +107,15 @@ class Projector(Stage):
         tags = arrays.iob2(lengths, offsets, chosen.start, chosen.end, labels)
         table = record.with_column(table, "ner_tags", tags)
         return _with_outcomes(table, {**outcomes, **_lacking(table, self.inputs)})
+
+    def _confidences(self, table: pa.Table, chosen: Chosen, first: np.ndarray) -> np.ndarray | None:
+        """`first`: the place of a row's first entity among all, for each of the chosen."""
+        if self._certainty is None:
+            return None
+        own = columns.lists(table["source_entities"], ["score"]).fields["score"]
+        known = confidence.features(table, *chosen)
+        likely = confidence.probabilities(known, self._certainty)
+        return np.asarray(likely * own[first + chosen.entity])
 
     def _one_by_one(self, table: pa.Table, rows: np.ndarray) -> tuple[Chosen, dict[int, Outcome]]:
         sentences = self.scorer.sentences(table.take(pa.array(rows)))
@@ -122,6 +138,7 @@ class Match(Projector):
     def settings(self) -> dict[str, Any]:
         used = {"candidates", "max_words", "solver", "relation"}
         return {
+            **super().settings(),
             **self.config.model_dump(mode="json", include=used),
             "score": _signed(self.config),
             "limit": self.config.most,
@@ -211,9 +228,9 @@ class Heuristic(Projector):
 
     def settings(self) -> dict[str, Any]:
         if self.config.method == "span":
-            return {"method": "span"}
+            return {"method": "span", **super().settings()}
         used = self.config.model_dump(mode="json", include={"method", "merge", "ratio"})
-        return {**used, "limit": self.config.most}
+        return {**used, **super().settings(), "limit": self.config.most}
 
     def project(self, sentence: Sentence) -> Outcome:
         known = sentence.entities, sentence.links, len(sentence.target_tokens)
@@ -259,8 +276,5 @@ def _with_outcomes(table: pa.Table, outcomes: Mapping[int, Outcome]) -> pa.Table
         found = {row: each for row, each in sorted(outcomes.items()) if each.status == status}
         rows = np.isin(np.arange(table.num_rows), list(found))
         details = [outcome.detail or "" for outcome in found.values()]
-        table = stage.with_status(table, rows, status, details)
-        for name in ("tokens", "ner_tags"):
-            kept = pc.if_else(pa.array(rows), pa.scalar(None, record.type_of(name)), table[name])
-            table = record.with_column(table, name, kept)
+        table = arrays.without_tags(stage.with_status(table, rows, status, details), rows)
     return table

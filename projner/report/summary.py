@@ -24,6 +24,7 @@ def of_result(result: Result) -> str:
         + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.seconds.items()),
         "",
         table(("status", "rows"), _by_count(snapshot.statuses)),
+        *_yield(snapshot),
         "",
         table(("class", "entities"), sorted(snapshot.entities.items())),
         "",
@@ -33,6 +34,17 @@ def of_result(result: Result) -> str:
         f"signature {snapshot.signature}",
     ]
     return "\n".join(lines)
+
+
+def _yield(snapshot: Snapshot) -> list[str]:
+    """What filters and abstention left, where there were any."""
+    if not snapshot.filtered and not snapshot.abstained:
+        return []
+    parts = [f"{snapshot.statuses.get('ok', 0) / max(snapshot.rows, 1):.1%} of rows are ok"]
+    parts += [f"{name} filtered {rows:,}" for name, rows in _by_count(snapshot.filtered)]
+    if snapshot.abstained:
+        parts.append(f"{snapshot.abstained:,} entities were abstained from")
+    return ["", f"yield     {'; '.join(parts)}"]
 
 
 def of_refresh(

@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from typing import Any
 
@@ -62,6 +62,11 @@ class Snapshot:
     rows: int
     statuses: dict[str, int]
     entities: dict[str, int]
+    """Projected ones by class."""
+    abstained: int
+    """Entities that were too doubtful."""
+    filtered: dict[str, int]
+    """Rows that a filter of the projection took out, by its name."""
     shards: tuple[str, ...]
     index: str
     corpus: dict[str, Any]
@@ -214,7 +219,8 @@ class Run:
             raise RuntimeError(
                 f"{self.folder}: {located.missing.sum()} of {len(wanted)} rows are in no shard"
             )
-        statuses, classes, seconds = self._count(wanted, located)
+        counted = self._count(wanted, located)
+        statuses = counted.statuses
         if sum(statuses.values()) != len(wanted) or not set(statuses) <= set(_STATUSES):
             raise RuntimeError(
                 f"{self.folder}: the rows' statuses {dict(statuses)} do not add up to {len(wanted)}"
@@ -240,11 +246,13 @@ class Run:
             signature=signature,
             rows=len(wanted),
             statuses=dict(sorted(statuses.items())),
-            entities=dict(sorted(classes.items())),
+            entities=dict(sorted(counted.entities.items())),
+            abstained=counted.abstained,
+            filtered=dict(sorted(counted.filtered.items())),
             shards=located.shards,
             index=index,
             corpus=corpus or {},
-            seconds=dict(sorted(seconds.items())),
+            seconds=dict(sorted(counted.seconds.items())),
         )
         if not np.array_equal(self.ids(snapshot), wanted.ids):
             raise RuntimeError(f"{self.folder}: the index was not stored as it was written")
@@ -272,7 +280,7 @@ class Run:
             there = ", ".join(map(str, self.snapshots())) or "none"
             raise JobError(f"{self.folder}: has no snapshot {number}; there are {there}") from None
         stored = json.loads(text)
-        known = {field.name for field in fields(Snapshot)}
+        known = {each.name for each in fields(Snapshot)}
         return Snapshot(**{**{k: stored[k] for k in known}, "shards": tuple(stored["shards"])})
 
     def latest(self) -> Snapshot | None:
@@ -384,24 +392,41 @@ class Run:
                 places = [self.folder / "data" / name for name in names[start : start + READERS]]
                 yield from pool.map(lambda place: place.read_table(columns), places)
 
-    def _count(
-        self, wanted: Wanted, located: Located
-    ) -> tuple[Counter[str], Counter[str], Counter[str]]:
-        """Rows by status, entities by class, and seconds by step of whole shards."""
-        statuses: Counter[str] = Counter()
-        classes: Counter[str] = Counter()
-        seconds: Counter[str] = Counter()
+    def _count(self, wanted: Wanted, located: Located) -> Counts:
+        """What is in whole shards."""
+        found = Counts()
         order = np.argsort(wanted.ids, kind="stable")
-        columns = ("id", "revision", "status", "target_entities")
+        columns = ("id", "revision", "status", "status_detail", "target_entities", "abstained")
         for number, shard in enumerate(self._read_all(located.shards, columns)):
             rows, held = _matches(wanted, order, shard)
             chosen = shard.take(pa.array(held[located.shard_of[rows] == number]))
-            statuses.update(_counts(chosen["status"]))
-            if "target_entities" in chosen.column_names:
-                labels = pc.struct_field(pc.list_flatten(chosen["target_entities"]), "label")
-                classes.update(_counts(labels))
-            seconds.update(json.loads((shard.schema.metadata or {}).get(_SECONDS, b"{}")))
-        return statuses, classes, seconds
+            found.add(chosen)
+            found.seconds.update(json.loads((shard.schema.metadata or {}).get(_SECONDS, b"{}")))
+        return found
+
+
+@dataclass
+class Counts:
+    """Rows by status and by the filter that took them out, entities by class, seconds by step."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    filtered: Counter[str] = field(default_factory=Counter)
+    entities: Counter[str] = field(default_factory=Counter)
+    abstained: int = 0
+    seconds: Counter[str] = field(default_factory=Counter)
+
+    def add(self, rows: pa.Table) -> None:
+        """Count some rows."""
+        self.statuses.update(_counts(rows["status"]))
+        # A filter of the projection says its name first, as in `COMP-SRC: ...`.
+        details = pc.if_else(pc.equal(rows["status"], "filtered"), rows["status_detail"], None)
+        named = pc.extract_regex(details, r"^(?P<name>[A-Z]+-[A-Z]+): ")
+        self.filtered.update(_counts(pc.struct_field(named, "name").drop_null()))
+        if "target_entities" in rows.column_names:
+            labels = pc.struct_field(pc.list_flatten(rows["target_entities"]), "label")
+            self.entities.update(_counts(labels))
+        if "abstained" in rows.column_names:
+            self.abstained += len(pc.list_flatten(rows["abstained"]))
 
 
 def attempt_of(shard: str) -> int:

@@ -83,7 +83,10 @@ class Likelihoods:
 
 
 def similarities(pairs: Sequence[Pair], likelihoods: Likelihoods) -> Floats:
-    """The similarity of each pair of phrases, from 0 to 1 or a little above."""
+    """The similarity of each pair of phrases: 0 or more, and about 1 for translations.
+
+    Above that only where the model finds a phrase likelier given the other than given itself.
+    """
     distinct = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
     asked = [order for a, b in distinct for order in ((a, b), (a, a), (b, a), (b, b))]
     logs = likelihoods.of(asked).reshape(-1, 2, 2)
