@@ -220,6 +220,10 @@ def _bench_commands(commands: Any) -> None:
     option("--cpus", type=_count, metavar="N", help="of either side; all by default")
     option("--method", help="a projection method that `compare` knows")
 
+    command = _bench_command(commands, "refresh", "seconds and memory of a job that is run again")
+    option = partial(command.add_argument, default=argparse.SUPPRESS)
+    option("--rows", type=_count, nargs="+", metavar="N", help="sentence pairs; several sizes")
+
 
 def _bench_command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
     command = _command(commands, name, _bench, summary)
