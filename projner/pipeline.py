@@ -27,6 +27,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 import ray.data
+from ray._private import ray_constants
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 from ray.exceptions import ActorDiedError, RayError
@@ -142,7 +143,8 @@ def _join(address: str | None) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:
         # Ray left to itself would join whatever was last started on this machine.
-        ray.init("local", include_dashboard=False, **quiet)
+        with _on_loopback():
+            ray.init("local", include_dashboard=False, **quiet)
         return
     try:
         ray.init(address, **quiet)
@@ -157,6 +159,26 @@ def _join(address: str | None) -> None:
 def index_of(job: config.Job) -> corpora.Index:
     """What is in a job's corpus, as `project` wants to know it. Raises JobError."""
     return corpora.index(job.corpus, _chunk_rows(job))
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Have a Ray that is started here listen to this machine alone, not to its network.
+
+    That is what Ray does where it supports no clusters; an address of one's choice it does not take.
+    """
+    name, enabled = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, ray_constants.ENABLE_RAY_CLUSTER
+    before = os.environ.get(name)
+    os.environ[name] = "0"
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = enabled
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def project(
@@ -235,6 +257,9 @@ def _walk(
                 todo = _todo(located, retry)
                 written: list[str] = []
                 if todo.any():
+                    if not segment.stages:
+                        raise settled.UnsettledError
+                    joined.enter_context(session())
                     attempt = located.attempts + 1 if retry else 0
                     work = _Work(job, segment, run, index, parent, attempt)
                     written = _compute(work, todo, held)
