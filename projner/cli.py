@@ -214,6 +214,11 @@ def _bench_commands(commands: Any) -> None:
     option("--rows", type=_count, metavar="N", help="sentences of a size")
     option("--largest", type=_count, metavar="N", help="rows of the longest table")
 
+    command = _bench_command(commands, "nmt", "a translation model's scores beside word links")
+    option = partial(command.add_argument, default=argparse.SUPPRESS)
+    option("--rows", type=_count, metavar="N", help="sentence pairs; 10,000 by default")
+    option("--threads", type=_count, metavar="N", help="CPUs of a model; 2 by default")
+
     command = _bench_command(commands, "job", "a whole projection-only job beside one without Ray")
     option = partial(command.add_argument, default=argparse.SUPPRESS)
     option("--rows", type=_count, metavar="N", help="sentence pairs")

@@ -79,7 +79,9 @@ def fill(frame: Phrase, values: Mapping[str, Phrase], feminine: bool) -> Phrase:
     return sentence
 
 
-def sentences(path: Path = FRAMES, seed: int = 0) -> dict[str, list[Phrase]]:
+def sentences(
+    path: Path = FRAMES, seed: int = 0, n_train: int = N_TRAIN
+) -> dict[str, list[Phrase]]:
     """The splits `train`, `test` and `labelled`; no English sentence occurs twice."""
     # `random` alone is promised to give the same numbers in every version of Python.
     uniform = random.Random(seed).random
@@ -104,7 +106,7 @@ def sentences(path: Path = FRAMES, seed: int = 0) -> dict[str, list[Phrase]]:
                 found.append(sentence)
         return found
 
-    train = drawn(source["frames"], N_TRAIN)
+    train = drawn(source["frames"], n_train)
     test = drawn(source["frames"], N_TEST[0]) + drawn(source["test_frames"], N_TEST[1])
     test.sort(key=lambda _: uniform())
     return {"train": train, "test": test, "labelled": drawn(source["frames"], N_LABELLED)}

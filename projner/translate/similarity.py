@@ -135,7 +135,7 @@ class PhraseScorer(ModelStage):
 
     def __call__(self, table: pa.Table) -> pa.Table:
         started = time.perf_counter()
-        pairs = _pairs(table)
+        pairs = pairs_of(table)
         scores = pa.array(similarities(pairs, self._likelihoods), pa.float32())
         places = pa.array(columns.lists(table["candidates"]).offsets, pa.int32())
         table = record.with_column(table, "nmt_scores", pa.ListArray.from_arrays(places, scores))
@@ -144,7 +144,7 @@ class PhraseScorer(ModelStage):
         return table
 
 
-def _pairs(table: pa.Table) -> list[Pair]:
+def pairs_of(table: pa.Table) -> list[Pair]:
     """The phrases of each candidate, entity first, row after row."""
     found = []
     for row in table.select(PhraseScorer.inputs).to_pylist():

@@ -328,3 +328,14 @@ def test_the_command_prints_json_alone(capfd: pytest.CaptureFixture[str]) -> Non
 def test_what_cannot_be_measured(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", *arguments]) == 2
     assert arguments[-1].lstrip("/") in capfd.readouterr().err.splitlines()[-1]
+
+
+def test_nmt(demo_models: object) -> None:
+    from projner.bench import nmt
+
+    report = nmt.bench(rows=20, threads=1)
+    assert [row["method"] for row in report.rows] == list(nmt.METHODS)
+    assert report.rows[-1]["times align"] == 1
+    assert all(row["seconds"] > 0 for row in report.rows)
+    # Scores computed together and one by one project alike.
+    assert report.same == 1

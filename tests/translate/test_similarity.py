@@ -176,7 +176,7 @@ def test_rows_by_themselves_and_rows_without_candidates(
 def test_phrases_are_stretches_of_the_text() -> None:
     row = _row("a b c", "東 京 に", [(1, 3)], [(0, 0, 2)])
     row["target_text"] = "東京に"
-    ((entity, span),) = similarity._pairs(_table([row]))
+    ((entity, span),) = similarity.pairs_of(_table([row]))
     assert entity == Phrase("b c", "eng_Latn")
     assert span == Phrase("東京", "swh_Latn")
 
