@@ -522,7 +522,7 @@ def _stream(
 ) -> list[str]:
     """Send what `reads` give through the stages into shards of the run; the shards' names."""
     run = work.run
-    dataset = ray.data.read_datasource(_Reads(reads), override_num_blocks=len(reads))
+    dataset = ray.data.read_datasource(Reads(reads), override_num_blocks=len(reads))
     watches = []
     for pool in pools:
         group, where = [taught[place] for place in pool.places], pool.where
@@ -571,7 +571,7 @@ def _write(run: Run, attempt: int, table: pa.Table) -> pa.Table:
     return pa.table({"rows": [table.num_rows], "shard": [name]})
 
 
-class _Reads(Datasource):  # type: ignore[misc]
+class Reads(Datasource):  # type: ignore[misc]
     """A data set of tables that each come from one call."""
 
     def __init__(self, reads: list[Read]):

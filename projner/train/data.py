@@ -15,6 +15,7 @@ from projner import columns, record
 from projner import tags as tag_schemes
 from projner.corpus import conll
 from projner.errors import JobError
+from projner.pipeline import Read
 from projner.project import arrays
 from projner.record import Status
 from projner.runs import run as runs
@@ -35,18 +36,11 @@ GOLD_ROWS = 2000
 
 
 @dataclass(frozen=True)
-class Part:
-    """A call that gives `rows` labelled sentences as a table of `SCHEMA`."""
-
-    call: Callable[[], pa.Table]
-    rows: int
-
-
-@dataclass(frozen=True)
 class Labelled:
     """All that there is to learn from."""
 
-    parts: list[Part]
+    parts: list[Read]
+    """Tables of `SCHEMA`."""
     classes: tuple[str, ...]
     signature: str
     """Which runs, snapshots and files, and how much of each."""
@@ -61,7 +55,7 @@ class _Chosen:
     """Sentences of one shard or file by number or id, and how many of each have no entity."""
 
     source: str
-    place: Callable[[np.ndarray], Part]
+    place: Callable[[np.ndarray], Read]
     keys: np.ndarray
     negative: np.ndarray
 
@@ -152,8 +146,8 @@ def _of_run(location: str, run: Run, snapshot: Snapshot, data: Data) -> Iterator
 
 def _part_of_run(
     run: Run, name: str, side: str, ignore: Collection[str], weigh: bool, ids: np.ndarray
-) -> Part:
-    return Part(partial(_read_run, run, name, side, ignore, weigh, ids), len(ids))
+) -> Read:
+    return Read(partial(_read_run, run, name, side, ignore, weigh, ids), len(ids))
 
 
 def _read_run(
@@ -215,13 +209,13 @@ def _of_gold(gold: Gold, sentences: list[tuple[list[str], list[str]]]) -> _Chose
     )
 
 
-def _part_of_gold(sentences: list[tuple[list[str], list[str]]], keys: np.ndarray) -> Part:
+def _part_of_gold(sentences: list[tuple[list[str], list[str]]], keys: np.ndarray) -> Read:
     rows = [
         {"tokens": tokens, "tags": tags, "weights": None, "probs": None}
         for tokens, tags in (sentences[key] for key in keys)
     ]
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    return Part(lambda: table, len(rows))
+    return Read(lambda: table, len(rows))
 
 
 def _drawn(chosen: list[_Chosen], data: Data, chance: np.random.Generator) -> list[np.ndarray]:

@@ -37,9 +37,10 @@ from projner import checkpoints, devices, pipeline, subwords
 from projner.errors import JobError
 from projner.evaluate import f1
 from projner.label.decode import Labels
+from projner.pipeline import Read, Reads
 from projner.train import card, examples
 from projner.train.config import Training
-from projner.train.data import Labelled, Part, labelled, read_gold
+from projner.train.data import Labelled, labelled, read_gold
 from projner.train.examples import Reading
 from projner.train.loop import STATE, Plan, Progress, new_model, work
 
@@ -195,15 +196,15 @@ def _write_examples(folder: Path, data: Labelled, reading: Reading) -> int:
     count = len(data.parts)
     files = [folder / f"{number:06}-of-{count:06}.parquet" for number in range(count)]
     reads = [
-        pipeline.Read(partial(_write_part, part, file, reading), 1)
+        Read(partial(_write_part, part, file, reading), 1)
         for part, file in zip(data.parts, files, strict=True)
     ]
-    dataset = ray.data.read_datasource(pipeline._Reads(reads), override_num_blocks=len(reads))
+    dataset = ray.data.read_datasource(Reads(reads), override_num_blocks=len(reads))
     batches = dataset.iter_batches(batch_size=None, batch_format="pyarrow")
     return int(sum(batch["rows"].to_numpy().sum() for batch in batches))
 
 
-def _write_part(part: Part, file: Path, reading: Reading) -> pa.Table:
+def _write_part(part: Read, file: Path, reading: Reading) -> pa.Table:
     """One file of examples, unless an earlier try has written it."""
     if file.exists():
         rows = pq.read_metadata(file).num_rows
