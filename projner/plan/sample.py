@@ -190,7 +190,9 @@ def _made_up(ids: np.ndarray) -> pa.Table:
         "id": pa.array(ids),
         "revision": pa.array(ids),
         "target_entities": pa.nulls(len(ids), record.type_of("target_entities")),
+        "abstained": pa.nulls(len(ids), record.type_of("abstained")),
         "status": pa.repeat("ok", len(ids)),
+        "status_detail": pa.nulls(len(ids), pa.string()),
     }
     return pa.table(columns, schema=record.schema(list(columns)))
 
