@@ -77,7 +77,20 @@ class Cluster:
     folder: str = field(default_factory=lambda: tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
 
     def start(self, workers: int) -> None:
-        """Start the head and so many workers, and wait until they are there."""
+        """Start the head and so many workers, and wait until they are there.
+
+        Now and then a port that was free is taken by another program meanwhile; then all start anew.
+        """
+        for tries_left in (2, 1, 0):
+            try:
+                return self._start(workers)
+            except (AssertionError, subprocess.TimeoutExpired):
+                if not tries_left:
+                    raise
+                self.stop()
+                shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _start(self, workers: int) -> None:
         port = free_port()
         self.address = f"127.0.0.1:{port}"
         client = ("--ray-client-server-port", str(free_port()))
