@@ -79,9 +79,9 @@ class Cluster:
     def start(self, workers: int) -> None:
         """Start the head and so many workers, and wait until they are there.
 
-        Now and then a port that was free is taken by another program meanwhile; then all start anew.
+        Now and then a node ends with an address in use that was free; then all start anew.
         """
-        for tries_left in (2, 1, 0):
+        for tries_left in range(5, -1, -1):
             try:
                 return self._start(workers)
             except (AssertionError, subprocess.TimeoutExpired):
