@@ -13,7 +13,6 @@ OUTPUT/
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import shutil
@@ -43,8 +42,6 @@ from projner.train.config import Training
 from projner.train.data import Labelled, labelled, read_gold
 from projner.train.examples import Reading
 from projner.train.loop import STATE, Plan, Progress, new_model, work
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
