@@ -61,7 +61,8 @@ class Workers(Section):
     count: Annotated[int, Field(ge=1)] | tuple[int, int] = 1
     """How many, or the least and the most of a group that grows and shrinks with the cluster."""
     cpus: float | None = Field(None, gt=0)
-    """CPUs of each; half of what is there, in equal parts, by default: data streams beside them."""
+    """CPUs that each holds and computes on. By default they hold half of what is there, for data stream
+    beside them, and compute on all of it."""
     gpus: float | None = Field(None, ge=0)
     """GPUs of each; one where the cluster has any, by default."""
     max_failures: int = Field(3, ge=-1)

@@ -222,11 +222,13 @@ def _train(plan: Plan, folder: Path) -> ray.train.Result:
     gpus = workers.gpus
     if gpus is None:
         gpus = min(1, cluster.get("GPU", 0)) if plan.training.device in ("auto", "cuda") else 0
-    # Reading, and Ray Train's own processes, need the other half.
-    cpus = workers.cpus or cluster.get("CPU", 1) / 2 / most
+    # Reading, and Ray Train's own processes, need the other half, but for moments only: a worker computes
+    # on all of its share.
+    share = cluster.get("CPU", 1) / most
+    cpus = workers.cpus or share / 2
     trainer = ray.train.torch.TorchTrainer(
         _work,
-        train_loop_config={"plan": plan, "cpus": cpus},
+        train_loop_config={"plan": plan, "threads": workers.cpus or share},
         scaling_config=ray.train.ScalingConfig(
             num_workers=least if least == most else (least, most),
             use_gpu=gpus > 0,
@@ -246,7 +248,7 @@ def _train(plan: Plan, folder: Path) -> ray.train.Result:
 
 
 def _work(given: dict[str, Any]) -> None:
-    devices.use_threads(given["cpus"])
+    devices.use_threads(given["threads"])
     work(given["plan"])
 
 
