@@ -76,6 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     train = _command(commands, "train", _train, "fine-tune a tagger on runs and gold files")
     _file_arguments(train, "TRAINING.yaml")
 
+    chain = _command(commands, "chain", _chain, "commands that follow one another, as one job")
+    chain.add_argument("file", metavar="CHAIN.yaml")
+    _set_argument(chain)
+    chain.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
     evaluate = _command(commands, "evaluate", _evaluate, "F1 of a file or a run against gold")
     evaluate.add_argument("--gold", required=True, metavar="FILE", help="CoNLL file with the truth")
     evaluate.add_argument(
@@ -386,6 +391,20 @@ def _train(options: argparse.Namespace) -> None:
 
     fitted = fit.fit(config.read(options.file, Training, _overrides(options)))
     print(summary.of_training(fitted))
+
+
+def _chain(options: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from projner import chain, config
+    from projner.report import summary
+
+    file = config.read(options.file, chain.Chain, options.set)
+    steps = [*chain.run(file)]
+    if options.json:
+        print(json.dumps([asdict(step) for step in steps]))
+    else:
+        print(summary.of_chain(steps))
 
 
 def _overrides(options: argparse.Namespace) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from projner.report.table import table
 
 if TYPE_CHECKING:
+    from projner.chain import Step
     from projner.evaluate.f1 import Evaluation
     from projner.pipeline import Result
     from projner.plan.sizes import Plan
@@ -158,6 +159,16 @@ def of_training(fitted: Fitted) -> str:
     best = f" (F1 {fitted.f1:.4f})" if measured else ""
     lines = [table(header, rows), "", f"tagger    {fitted.model}{best}"]
     return "\n".join([*lines, f"signature {fitted.signature}"])
+
+
+def of_chain(steps: Sequence[Step]) -> str:
+    """What each step of a chain took, and the F1 that it found."""
+    rows = [
+        (step.name, round(step.seconds), step.figures and step.figures["overall"]["f1"])
+        for step in steps
+    ]
+    rows.append(("all", round(sum(step.seconds for step in steps)), None))
+    return table(("step", "seconds", "F1"), rows)
 
 
 def of_evaluation(evaluation: Evaluation) -> str:
