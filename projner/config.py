@@ -35,7 +35,8 @@ from projner.devices import Device, Precision
 from projner.errors import JobError
 
 
-def _as_tuple(value: Any) -> Any:
+def one_or_several(value: Any) -> Any:
+    """What a list of texts is validated from: one of them may be written without a list."""
     return (value,) if isinstance(value, str) else value
 
 
@@ -51,11 +52,13 @@ def _language_code(name: str) -> str:
 
 Location = Annotated[str, AfterValidator(_without_credentials)]
 """A path or a URL."""
-Paths = Annotated[tuple[Location, ...], BeforeValidator(_as_tuple)]
+Paths = Annotated[tuple[Location, ...], BeforeValidator(one_or_several)]
 """Files, globs, folders or URLs; one may be written without a list."""
 LanguageCode = Annotated[str, AfterValidator(_language_code)]
 """Any name that `languages.find` knows; kept as the FLORES-200 code."""
-LanguageCodes = Annotated[tuple[LanguageCode, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+LanguageCodes = Annotated[
+    tuple[LanguageCode, ...], BeforeValidator(one_or_several), Field(min_length=1)
+]
 
 
 File = TypeVar("File", bound="Section")
@@ -409,7 +412,7 @@ class Project(Section):
     min_confidence: float | None = Field(None, ge=0, le=1)
     """The same by confidence: the probability that a projection is right. match with one score by links,
     heuristic and span have one."""
-    filters: Annotated[tuple[Filters, ...], BeforeValidator(_as_tuple)] = ()
+    filters: Annotated[tuple[Filters, ...], BeforeValidator(one_or_several)] = ()
     """For training data (arXiv 2505.10507): a sentence is `filtered` unless every word of its source
     entities is linked (COMP-SRC), each entity's linked target words are consecutive (COMP-TGT), every
     class has as many entities on both sides (COMP-INS). RSTR-TGT: of a source word's links, the one to

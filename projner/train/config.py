@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from projner.config import LanguageCode, Paths, Section, _as_tuple
+from projner.config import LanguageCode, Paths, Section, one_or_several
 from projner.devices import Device, Precision
 
 
@@ -31,11 +31,11 @@ class Data(Section):
 
     runs: Paths = ()
     """Run folders, or output folders that hold one; their newest snapshots are learnt from."""
-    gold: Annotated[tuple[Gold, ...], BeforeValidator(_as_tuple)] = ()
+    gold: Annotated[tuple[Gold, ...], BeforeValidator(one_or_several)] = ()
     """CoNLL files: a path, or a section with `path`, `token_column` and `tag_column`."""
     side: Literal["target", "source"] = "target"
     """runs: whose words and labels are learnt from."""
-    languages: Annotated[tuple[LanguageCode, ...], BeforeValidator(_as_tuple)] = ()
+    languages: Annotated[tuple[LanguageCode, ...], BeforeValidator(one_or_several)] = ()
     """runs: the target languages whose rows are learnt from; all by default."""
     ignore: Paths = ()
     """Classes whose entities count as O."""
@@ -45,6 +45,10 @@ class Data(Section):
     """runs: the words of an entity weigh its confidence in the loss."""
     negatives: float | None = Field(None, ge=0)
     """Sentences without entities, for each one with entities, at most; all by default."""
+    gold_share: float = Field(1, gt=0, le=1)
+    """Share of the gold sentences, drawn by `seed`; a smaller share is a part of a larger one."""
+    runs_share: float = Field(1, gt=0, le=1)
+    """The same of the runs' sentences, of those that `min_confidence` leaves."""
     limit: int | None = Field(None, ge=1)
     """Sentences in all, at most, drawn by `seed`."""
 

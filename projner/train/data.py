@@ -55,6 +55,7 @@ class _Chosen:
     """Sentences of one shard or file by number or id, and how many of each have no entity."""
 
     source: str
+    gold: bool
     place: Callable[[np.ndarray], Read]
     keys: np.ndarray
     negative: np.ndarray
@@ -79,7 +80,7 @@ def labelled(data: Data, seed: int = 0, rows: int = GOLD_ROWS) -> Labelled:
         sentences = read_gold(gold, data.ignore)
         classes.update(tag[2:] for _, tags in sentences for tag in tags if tag != "O")
         chosen.append(_of_gold(gold, sentences))
-    kept = _drawn(chosen, data, np.random.default_rng(seed))
+    kept = _drawn(chosen, data, seed)
     parts = [
         each.place(each.keys[part])
         for each, rows_kept in zip(chosen, kept, strict=True)
@@ -141,7 +142,7 @@ def _of_run(location: str, run: Run, snapshot: Snapshot, data: Data) -> Iterator
         keys = table["id"].to_numpy()[keep]
         place = partial(_part_of_run, run, name, data.side, data.ignore, data.weigh)
         source = f"{run.fingerprint}@{snapshot.number}"
-        yield _Chosen(source, place, keys, negative[keep])
+        yield _Chosen(source, False, place, keys, negative[keep])
 
 
 def _part_of_run(
@@ -203,6 +204,7 @@ def _of_gold(gold: Gold, sentences: list[tuple[list[str], list[str]]]) -> _Chose
     digest = zlib.crc32(repr(sentences).encode())
     return _Chosen(
         f"{gold.path}#{digest:08x}",
+        True,
         partial(_part_of_gold, sentences),
         np.arange(len(sentences)),
         negative,
@@ -218,16 +220,31 @@ def _part_of_gold(sentences: list[tuple[list[str], list[str]]], keys: np.ndarray
     return Read(lambda: table, len(rows))
 
 
-def _drawn(chosen: list[_Chosen], data: Data, chance: np.random.Generator) -> list[np.ndarray]:
+def _drawn(chosen: list[_Chosen], data: Data, seed: int) -> list[np.ndarray]:
     """Of each, the places of the sentences that are kept, in order."""
     sizes = [len(each.keys) for each in chosen]
+    gold = np.repeat([each.gold for each in chosen], sizes)
+    kept = shared(gold, data.gold_share, seed) & shared(~gold, data.runs_share, seed)
+    chance = np.random.default_rng(seed)
     negative = np.concatenate([np.empty(0, bool), *(each.negative for each in chosen)])
-    kept = np.ones(len(negative), bool)
     if data.negatives is not None:
-        without = np.flatnonzero(negative)
-        most = int(data.negatives * (~negative).sum())
+        without = np.flatnonzero(kept & negative)
+        most = int(data.negatives * (kept & ~negative).sum())
         kept[chance.permutation(without)[most:]] = False
     if data.limit is not None:
         kept[chance.permutation(np.flatnonzero(kept))[data.limit :]] = False
     parts = np.split(kept, np.cumsum(sizes)[:-1]) if sizes else []
     return [np.flatnonzero(part) for part in parts]
+
+
+def shared(among: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Bool (n,): false where a row `among` (bool) is not in a share of these, of at least one.
+
+    With the same seed, a smaller share is a part of a larger one.
+    """
+    kept = np.ones(len(among), bool)
+    rows = np.flatnonzero(among)
+    if share < 1 and len(rows):
+        drawn = np.random.default_rng([seed, 1]).permutation(rows)
+        kept[drawn[max(1, round(share * len(rows))) :]] = False
+    return kept

@@ -64,6 +64,26 @@ def test_a_limit_is_drawn_by_the_seed(run: str):
     assert rows({"runs": run, "limit": 2}, 3) == rows({"runs": run, "limit": 2}, 3)
 
 
+def test_shares_of_gold_and_of_runs_are_drawn_apart_and_grow_within_each_other(
+    run: str, tmp_path: Path
+):
+    told = [f"[PER Ada] alikuja mara {number} ." for number in range(20)]
+    gold = gold_of(told, tmp_path / "gold.conll")
+    both = {"runs": run, "gold": gold}
+    projected = rows({"runs": run})
+    before: list = []
+    for share in (0.01, 0.1, 0.5, 1):
+        here = rows({**both, "gold_share": share}, 3)
+        assert here[: len(PAIRS)] == projected
+        assert len(here) == len(PAIRS) + max(1, share * len(told))
+        assert {words for words, _ in before} <= {words for words, _ in here}
+        before = here
+    few = {**both, "runs_share": 0.4}
+    assert len(rows(few)) == len(told) + 2
+    assert len({str(rows(few, seed)) for seed in range(10)}) > 1
+    assert rows(few, 3) == rows(few, 3)
+
+
 def test_doubtful_sentences_are_left_out_and_entities_weigh_their_confidence(run: str):
     found = labelled(Data(runs=run, weigh=True))
     table = pa.concat_tables([part.call() for part in found.parts])
