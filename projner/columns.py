@@ -56,6 +56,16 @@ def numbers(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
     return np.asarray(array.to_numpy(zero_copy_only=False), np.float64)
 
 
+def nested(rows: Array, counts: Array) -> pa.ListArray:
+    """A list of `counts` lists for each row of a table, from a matrix (all of these, width)."""
+    items, width = rows.shape
+    inner = pa.ListArray.from_arrays(
+        pa.array(np.arange(items + 1) * width, pa.int32()), pa.array(rows.reshape(-1))
+    )
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), inner)
+
+
 def no_lists(rows: int, fields: Sequence[str]) -> Lists:
     """Rows without items."""
     return Lists(np.zeros(rows + 1, np.int64), dict.fromkeys(fields, np.empty(0, np.int32)))

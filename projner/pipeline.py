@@ -564,7 +564,9 @@ def _apply(taught: Sequence[_Taught], run: str, table: pa.Table) -> pa.Table:
 
 def _write(run: Run, attempt: int, table: pa.Table) -> pa.Table:
     columns = [name for name in record.COLUMNS if name in table.column_names]
-    shard = table.select(columns).cast(record.schema(columns))
+    shard = table.select(columns).cast(
+        record.schema(columns, record.classes(table.schema.metadata))
+    )
     began = time.perf_counter()
     name = run.write_shard(shard, metrics.seconds(table), attempt)
     metrics.written(shard, run.fingerprint, time.perf_counter() - began)

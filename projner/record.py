@@ -6,6 +6,7 @@ became of a row. Everything that passes between rooms is an Arrow table with the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
@@ -127,6 +128,16 @@ def schema(
     for column, labels in (classes or {}).items():
         metadata[f"projner.classes.{column}"] = "\t".join(labels)
     return pa.schema([(name, COLUMNS[name]) for name in names], metadata=metadata)
+
+
+def classes(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:
+    """The label classes of each probability column, as a schema's `metadata` names them."""
+    prefix = b"projner.classes."
+    return {
+        key.removeprefix(prefix).decode(): value.decode().split("\t")
+        for key, value in (metadata or {}).items()
+        if key.startswith(prefix)
+    }
 
 
 def type_of(column: str) -> pa.DataType:

@@ -132,6 +132,11 @@ class Place(ABC):
                 columns = [name for name in columns if name in present]
             return parquet.read(columns=columns)
 
+    def read_schema(self) -> pa.Schema:
+        """The schema of a Parquet file."""
+        with self.open() as file, pq.ParquetFile(file) as parquet:
+            return parquet.schema_arrow
+
     def write_table(self, table: pa.Table) -> None:
         """Put a whole Parquet file here."""
         sink = pa.BufferOutputStream()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from projner import config, pipeline
@@ -13,6 +14,7 @@ from projner.demo.models import Models
 from projner.demo.write_corpus import CORPUS
 from projner.evaluate import f1
 from projner.evaluate.f1 import Labelled
+from projner.tags import to_spans
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 ROWS = 40
@@ -93,6 +95,19 @@ def test_every_method_in_either_direction(
     for row in rows:
         seen = [(each["start"], each["end"], each["label"]) for each in row["target_labels"]]
         assert seen == [(e["start"], e["end"], e["label"]) for e in row["target_entities"]]
+    # Which class a probability is of, their reader learns from the run.
+    for name in ("transfer", "ensemble"):
+        result = found[name][0]
+        classes = result.run.classes(result.snapshot, "target_probs")
+        assert classes is not None
+        for row in found[name][1]:
+            probs = np.array(row["target_probs"], np.float32)
+            second, first = np.sort(probs, axis=1)[:, -2:].T
+            if (first - second).min() < 1e-3:
+                continue  # Rounded, one may be as likely as the other.
+            best = [classes[place] for place in probs.argmax(axis=1)]
+            spans = [(e["start"], e["end"], e["label"]) for e in row["target_entities"]]
+            assert [tuple(span) for span in to_spans(best)] == spans
     # The toy tagger has read no Swahili; English labels and links help it along.
     assert found["ensemble"][2] > transfer
     assert fused > transfer

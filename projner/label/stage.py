@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from projner import checkpoints, devices, record
+from projner import checkpoints, columns, devices, record
 from projner.batching import Padding, ahead, pack, ranges
 from projner.config import Label
 from projner.label.decode import entities
@@ -111,7 +111,7 @@ class Labeller(Stage):
             found = pc.coalesce(table[self._entities], found)
         table = record.with_column(table, self._entities, found)
         if self._probabilities:
-            column = _nested(probabilities.astype(np.float16), counts)
+            column = columns.nested(probabilities.astype(np.float16), counts)
             table = record.with_column(table, self._probabilities, column)
             key = f"projner.classes.{self._probabilities}"
             metadata = {**(table.schema.metadata or {}), key: "\t".join(tags)}
@@ -181,13 +181,3 @@ class Labeller(Stage):
         words[:, tagger.labels.outside] = 1
         words[visible] = tagger.labels.fold(pool(pieces, sub_words.sizes[visible], config.pooling))
         return words
-
-
-def _nested(rows: np.ndarray, counts: np.ndarray) -> pa.ListArray:
-    """A list of `counts` rows for each sentence, from rows (words, width)."""
-    words, width = rows.shape
-    inner = pa.ListArray.from_arrays(
-        pa.array(np.arange(words + 1) * width, pa.int32()), pa.array(rows.reshape(-1))
-    )
-    offsets = np.concatenate([[0], np.cumsum(counts)])
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), inner)

@@ -100,9 +100,14 @@ class Transfer(Stage):
 
 
 class Ensemble(Stage):
-    """Entities of the mean of both sides' taggers; see `together`."""
+    """Entities of the mean of both sides' taggers; see `together`.
+
+    That mean takes the place of the target side's own probabilities, so that a run's `target_probs` are
+    those that its labels come from.
+    """
 
     name: ClassVar[str] = "ensemble"
+    version: ClassVar[int] = 2
     inputs = ("target_tokens", "links", "source_probs", "target_probs")
     outputs = ("target_entities", "tokens", "ner_tags")
 
@@ -125,10 +130,11 @@ class Ensemble(Stage):
             words = columns.lists(table[f"{side}_probs"])
             matrix = columns.numbers(table[f"{side}_probs"]).reshape(-1, len(self._tags))
             sides.append([matrix[rows] for rows in words.rows()])
-        found = [
-            decoded(together(source[:, self._places], target, pairs[k]), self._tags)
+        means = [
+            together(source[:, self._places], target, pairs[k])
             for source, target, k in zip(*sides, links.rows(), strict=True)
         ]
+        found = [decoded(mean, self._tags) for mean in means]
         flat = [(*span, score) for row in found for span, score in row]
         start, end, label, score = zip(*flat, strict=True) if flat else ((),) * 4
         fields = {
@@ -138,7 +144,11 @@ class Ensemble(Stage):
             "score": np.array(score, np.float32),
         }
         offsets = np.cumsum([0, *map(len, found)])
-        return _filled(table, arrays.projected(offsets, fields), "target_probs", "source_probs")
+        filled = _filled(table, arrays.projected(offsets, fields), "target_probs", "source_probs")
+        flat_means = np.concatenate(means) if means else np.empty((0, len(self._tags)))
+        nested = columns.nested(flat_means.astype(np.float16), np.array([*map(len, means)], int))
+        known = table["target_probs"].combine_chunks().is_valid()
+        return record.with_column(filled, "target_probs", pc.if_else(known, nested, None))
 
 
 def _filled(table: pa.Table, found: pa.Array, *read: str) -> pa.Table:

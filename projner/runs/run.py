@@ -332,7 +332,21 @@ class Run:
             attempts = np.full(table.num_rows, attempt_of(name), np.int64)
             revisions = handed_on(table["revision"].to_numpy(), attempts)
             tables.append(record.with_column(table, "revision", pa.array(revisions)))
-        return pa.concat_tables(tables)
+        # A shard without a row that a tagger has seen names no classes.
+        known = [dict(table.schema.metadata or {}) for table in tables]
+        named = {key: value for each in known for key, value in each.items()}
+        return pa.concat_tables(tables).replace_schema_metadata(named)
+
+    def classes(self, snapshot: Snapshot, column: str) -> list[str] | None:
+        """The label classes of a column of probabilities, in order; None where no shard names them.
+
+        They are the same in all of a run's shards.
+        """
+        for name in snapshot.shards:
+            found = record.classes((self.folder / "data" / name).read_schema().metadata).get(column)
+            if found is not None:
+                return found
+        return None
 
     def shards(
         self, snapshot: Snapshot, rows: npt.NDArray[np.bool_] | None = None

@@ -128,6 +128,7 @@ def test_ensemble() -> None:
         wanted = to_spans([TAGS[tag] for tag in mean.argmax(axis=1)])
         assert [Span(e["start"], e["end"], e["label"]) for e in row["target_entities"]] == wanted
         assert row["ner_tags"] == to_tags(wanted, 3)
+        np.testing.assert_allclose(row["target_probs"], mean[:, order], atol=1e-3)
     (entity,) = done[0]["target_entities"]
     assert (entity["start"], entity["end"]) == (0, 2)
     assert entity["score"] == pytest.approx((0.7 + 0.6) / 2, abs=1e-3)
