@@ -73,6 +73,21 @@ def _parser() -> argparse.ArgumentParser:
             f"--min-{figure}", type=float, default=0.0, metavar="X", help="leave entities below out"
         )
 
+    report = _command(commands, "report", _report, "a run as a page to look at, worst labels first")
+    report.add_argument("run_location", metavar="RUN", help="a run's folder, or a job's output")
+    report.add_argument(
+        "--gold", metavar="FILE", help="CoNLL file with the truth, beside each label"
+    )
+    report.add_argument("--lang", help="the gold's language, where a run has several")
+    report.add_argument("--output", default="report.html", metavar="FILE", help="report.html")
+    report.add_argument(
+        "--sample",
+        type=_count,
+        default=1000,
+        metavar="N",
+        help="sentences to show; 1000 by default",
+    )
+
     train = _command(commands, "train", _train, "fine-tune a tagger on runs and gold files")
     _file_arguments(train, "TRAINING.yaml")
 
@@ -381,6 +396,16 @@ def _export(options: argparse.Namespace) -> None:
     )
     count = export(options.run_location, options.format, options.output, choice)
     print(f"{count:,} sentences in {options.output}")
+
+
+def _report(options: argparse.Namespace) -> None:
+    from projner import languages
+    from projner.report import page
+
+    language = languages.find(options.lang).code if options.lang else None
+    given = options.run_location, options.output, options.gold, language
+    shown = page.write(*given, options.sample)
+    print(f"{options.output} holds {shown}")
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -8,10 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from projner import storage
+from projner.report import plot
 from projner.report.table import table
 
 if TYPE_CHECKING:
     from projner.evaluate.compare import Comparison, Outcome
+
+
+PLOT = "F1 by language and method"
 
 
 class Titled(NamedTuple):
@@ -96,8 +100,9 @@ def as_text(comparison: Comparison, extra: Sequence[Titled] = (), cited: Sequenc
 def as_markdown(
     comparison: Comparison, extra: Sequence[Titled] = (), cited: Sequence[str] = ()
 ) -> str:
-    """The same as a page; the best figure of a row is bold."""
-    parts = []
+    """The same as a page; the best figure of a row is bold. `as_svg` is beside it as `compare.svg`."""
+    plotted = any(outcome.f1 is not None for outcome in comparison.outcomes)
+    parts = [f"![{PLOT}](compare.svg)"] if plotted else []
     for title, header, rows in [*tables(comparison), *extra]:
         lines = [_line(header), _line(["---", *["---:"] * (len(header) - 1)])]
         bold = title == "F1"
@@ -108,6 +113,15 @@ def as_markdown(
         for title, lines in _notes(comparison, cited)
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def as_svg(comparison: Comparison) -> str | None:
+    """F1 by corpus, language and method as a plot, where any is known."""
+    figures: dict[str, dict[str, float]] = {}
+    for outcome in comparison.outcomes:
+        if outcome.f1 is not None:
+            figures.setdefault(outcome.method, {})[row_of(outcome)] = outcome.f1
+    return plot.dots(figures, title=PLOT, x="F1") if figures else None
 
 
 def as_csv(comparison: Comparison) -> str:
@@ -122,8 +136,10 @@ def as_csv(comparison: Comparison) -> str:
 def write(
     comparison: Comparison, output: str, extra: Sequence[Titled] = (), cited: Sequence[str] = ()
 ) -> None:
-    """Leave `compare.md` and `compare.csv` in a folder."""
+    """Leave `compare.md`, `compare.csv` and, where there are figures, `compare.svg` in a folder."""
     folder = storage.at(output)
+    if drawn := as_svg(comparison):
+        (folder / "compare.svg").write(drawn.encode())
     (folder / "compare.md").write(as_markdown(comparison, extra, cited).encode())
     (folder / "compare.csv").write(as_csv(comparison).encode())
 

@@ -13,6 +13,17 @@ _DASHES = ("", "6 3", "2 3", "8 3 2 3")
 """Once the colours have all been used."""
 WIDTH, HEIGHT = 640, 400
 _LEFT, _TOP, _BOTTOM = 64, 40, 56
+_ROW = 26
+"""Height of a row of dots."""
+_FORMS = (
+    "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0z",
+    "M-4.5-4.5h9v9h-9z",
+    "M0-6L6 5H-6z",
+    "M0-6.5L6.5 0L0 6.5L-6.5 0z",
+    "M0 6L6-5H-6z",
+)
+"""Circle, square, triangle, diamond, triangle on its head: five of eight colours, so that a form and
+a colour meet again after forty series only."""
 _LETTER = 6.5
 """Width of a letter of the legend, about."""
 
@@ -105,6 +116,62 @@ def lines(
     return "\n".join([*parts, "</svg>\n"])
 
 
+def dots(
+    figures: Mapping[str, Mapping[str, float]],
+    *,
+    title: str,
+    x: str,
+    x_from: float | None = None,
+    x_to: float | None = None,
+) -> str:
+    """An SVG element with a line for each row and, on it, a mark for each series that has a figure there.
+
+    Args:
+        figures: by series, then by row; in the order of their first mention.
+        title: shown above, and read out by screen readers.
+        x: what the horizontal axis has.
+        x_from: where the axis begins, at the latest; at the data by default.
+        x_to: where it ends, at the earliest.
+    """
+    rows = list(dict.fromkeys(row for values in figures.values() for row in values))
+    every = [value for values in figures.values() for value in values.values()]
+    across = ticks([value for value in (*every, x_from, x_to) if value is not None])
+    left = 24 + _LETTER * min(36, max(map(len, rows), default=0))
+    legend = 40 + _LETTER * max(map(len, figures), default=0)
+    right = WIDTH - min(legend, WIDTH / 3)
+    foot = _TOP + max(_ROW * len(rows), 18 * len(figures), 2 * _ROW)
+
+    def at_x(value: float) -> float:
+        return left + (value - across[0]) / (across[-1] - across[0]) * (right - left)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {foot + _BOTTOM}" '
+        f'width="{WIDTH}" height="{foot + _BOTTOM}" role="img" font-family="sans-serif" '
+        'font-size="12" fill="currentColor">',
+        f"<title>{escape(title)}</title>",
+        _text((left + right) / 2, 22, title, size=14),
+        _text((left + right) / 2, foot + 42, x),
+    ]
+    for value in across:
+        parts.append(_text(at_x(value), foot + 18, _number(value, across)))
+        parts.append(_stroke(at_x(value), _TOP, at_x(value), foot))
+    heights = {row: _TOP + _ROW * (number + 0.5) for number, row in enumerate(rows)}
+    for row, height in heights.items():
+        shown = row if len(row) <= 36 else row[:35] + "…"
+        parts.append(_text(left - 8, height + 4, shown, anchor="end"))
+        parts.append(_stroke(left, height, right, height))
+    for number, (name, values) in enumerate(figures.items()):
+        shapes = [
+            _mark(at_x(value), heights[row], number, f"{row}, {name}: {value:.3f}")
+            for row, value in values.items()
+        ]
+        height = _TOP + 10 + 18 * number
+        shapes.append(_mark(right + 22, height, number, name))
+        shapes.append(_text(right + 34, height + 4, name, anchor="start"))
+        parts.append("<g>" + "".join(shapes) + "</g>")
+    return "\n".join([*parts, "</svg>\n"])
+
+
 def ticks(values: Sequence[float], about: int = 5) -> list[float]:
     """Round numbers, at least two, from at or below the least value to at or above the greatest.
 
@@ -139,6 +206,15 @@ def _text(
     more = f' font-size="{size}"' if size else ""
     more += f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turned else ""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{escape(text)}</text>'
+
+
+def _mark(x: float, y: float, number: int, said: str) -> str:
+    """The mark of a series, by colour and by form."""
+    form = _FORMS[number % len(_FORMS)]
+    return (
+        f'<path transform="translate({x:.1f} {y:.1f})" d="{form}" '
+        f'fill="{COLOURS[number % len(COLOURS)]}"><title>{escape(said)}</title></path>'
+    )
 
 
 def _stroke(x1: float, y1: float, x2: float, y2: float) -> str:

@@ -15,7 +15,7 @@ import yaml
 from projner import storage
 from projner.errors import JobError
 from projner.runs import lease
-from projner.runs.run import Ints, Run, Snapshot
+from projner.runs.run import Ints, Run, Snapshot, written_at
 from projner.storage import Place
 
 COMPARED_ROWS = 10_000
@@ -178,7 +178,7 @@ def _collect(run: Run, keep: int, children: Iterable[Run]) -> Collected:
     if snapshots:
         published = datetime.fromisoformat(snapshots[-1].created).timestamp()
         for name, size in data.files().items():
-            if name not in needed and _written(name) < published:
+            if name not in needed and written_at(name) < published:
                 (data / name).remove()
                 shards, taken = shards + 1, taken + size
     others = [
@@ -200,11 +200,6 @@ def _unused_steps(steps: Place) -> list[Place]:
     """Folders that a job left which was killed while it learnt."""
     used = {json.loads((steps / name).read())["folder"] for name in steps.files()}
     return [steps / name for name in steps.folders() if name not in used]
-
-
-def _written(shard: str) -> float:
-    """When a shard was written, in seconds since 1970, by its writer's clock."""
-    return int(shard.split("-")[1], 16) / 1000
 
 
 def _parent(run: Run) -> str | None:

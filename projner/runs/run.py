@@ -448,6 +448,11 @@ def attempt_of(shard: str) -> int:
     return int(shard.partition("-")[0])
 
 
+def written_at(shard: str) -> float:
+    """When a shard was written, in seconds since 1970, by its writer's clock."""
+    return int(shard.split("-")[1], 16) / 1000
+
+
 def handed_on(revisions: Ints, attempts: Ints) -> Ints:
     """(n,) int64: the revisions that rows have in a run that reads them.
 

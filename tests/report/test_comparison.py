@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,6 +97,16 @@ def test_a_page_marks_the_best(tmp_path: Path) -> None:
     assert "## published figures\n\n* a: somewhere" in page
     comparison.write(found, str(tmp_path), cited=["a: somewhere"])
     assert (tmp_path / "compare.md").read_text(encoding="utf-8") == page
+    assert page.startswith("![F1 by language and method](compare.svg)\n")
+    drawn = ET.parse(tmp_path / "compare.svg")
+    said = [node.text for node in drawn.iter("{http://www.w3.org/2000/svg}title")]
+    assert {"hau, a: 0.500", "hau, b: 0.750", "swa, a: 0.250"} <= set(said)
+
+
+def test_without_figures_there_is_no_plot(tmp_path: Path) -> None:
+    comparison.write(Comparison(agreeing(), [], [], False), str(tmp_path))
+    assert "compare.svg" not in (tmp_path / "compare.md").read_text(encoding="utf-8")
+    assert not (tmp_path / "compare.svg").exists()
 
 
 def test_a_sheet_has_a_line_for_each() -> None:

@@ -62,3 +62,28 @@ def test_an_axis_can_be_made_longer_than_its_data():
     svg = plot.lines({"a": [Point(0, 0.5)]}, title="t", x="x", y="y", y_from=0, y_to=1)
     texts = [text.text for text in ET.fromstring(svg).findall(f".//{SVG}text")]
     assert {"0.0", "1.0"} <= set(texts)
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs", "Cn"]), max_size=50)
+
+
+@given(st.dictionaries(NAMES, st.dictionaries(NAMES, st.floats(0, 1), max_size=4), max_size=10))
+def test_dots_stand_on_the_line_of_their_row_at_their_figure(figures):
+    root = ET.fromstring(plot.dots(figures, title="t", x="F1", x_from=0, x_to=1))
+    places = {}
+    for path in root.findall(f".//{SVG}path[@transform]"):
+        x, y = map(float, path.attrib["transform"][len("translate(") : -1].split())
+        places.setdefault(path.find(f"{SVG}title").text, []).append((x, y))
+    rows = list(dict.fromkeys(row for values in figures.values() for row in values))
+    marks = [
+        (f"{row}, {name}: {v:.3f}", row, v) for name, of in figures.items() for row, v in of.items()
+    ]
+    width = int(root.attrib["width"])
+    for said, row, value in marks:
+        heights = {y for _, y in places[said]}
+        assert plot._TOP + plot._ROW * (rows.index(row) + 0.5) in heights
+        assert all(0 <= x <= width for x, _ in places[said])
+        assert 0 <= value <= 1
+    pairs = [(value, places[said][0][0]) for said, _, value in marks if len(places[said]) == 1]
+    for one, other in zip(sorted(pairs), sorted(pairs)[1:], strict=False):
+        assert other[1] >= one[1] - 0.1, "further right where the figure is greater"
