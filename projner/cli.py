@@ -96,18 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     _set_argument(chain)
     chain.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
-    evaluate = _command(commands, "evaluate", _evaluate, "F1 of a file or a run against gold")
-    evaluate.add_argument("--gold", required=True, metavar="FILE", help="CoNLL file with the truth")
-    evaluate.add_argument(
-        "--predicted", required=True, metavar="FILE_OR_RUN", help="CoNLL file, or a run's folder"
+    _evaluate_arguments(
+        _command(commands, "evaluate", _evaluate, "F1 of a model, a file or a run against gold")
     )
-    evaluate.add_argument(
-        "--ignore", action="append", default=[], metavar="CLASS", help="a class to leave out"
-    )
-    evaluate.add_argument("--lang", help="the target language, where a run has several")
-    evaluate.add_argument("--skip", type=int, default=0, help="gold sentences to leave out first")
-    evaluate.add_argument("--limit", type=int, help="gold sentences to use after those")
-    evaluate.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
     compare = _command(commands, "compare", _compare, "several methods on the same corpora")
     compare.add_argument("jobs", nargs="*", metavar="JOB.yaml")
@@ -173,6 +164,42 @@ def _command(commands: Any, name: str, run: object, summary: str) -> argparse.Ar
     command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     command.set_defaults(run=run)
     return command
+
+
+def _evaluate_arguments(evaluate: argparse.ArgumentParser) -> None:
+    option = evaluate.add_argument
+    labels = evaluate.add_mutually_exclusive_group(required=True)
+    labels.add_argument(
+        "--model", metavar="DIR", help="a tagger: a folder, or a name on the Hugging Face hub"
+    )
+    labels.add_argument("--predicted", metavar="FILE_OR_RUN", help="CoNLL file, or a run's folder")
+    option("--gold", required=True, metavar="FILE", help="CoNLL file with the truth")
+    option("--token-column", type=int, default=0, metavar="N", help="of the gold; the first is 0")
+    option("--tag-column", type=int, metavar="N", help="of the gold; the last one with tags")
+    option("--ignore", action="append", default=[], metavar="CLASS", help="a class to leave out")
+    option("--lang", help="the target language, where a run has several")
+    option("--skip", type=_index, default=0, metavar="N", help="gold sentences to leave out first")
+    option("--limit", type=_count, metavar="N", help="gold sentences to use after those")
+    option(
+        "--train",
+        action="append",
+        default=[],
+        metavar="FILE_OR_RUN",
+        help="what was learnt from: entities that it has are told from others; may be repeated",
+    )
+    option(
+        "--compare",
+        action="append",
+        default=[],
+        metavar="MODEL_FILE_OR_RUN",
+        help="whether F1 differs by more than luck, and speed; may be repeated",
+    )
+    option("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"), help="for models")
+    option("--threads", type=_count, metavar="N", help="CPUs of a model; all by default")
+    option(
+        "--repeats", type=_count, default=1, metavar="N", help="how often models are timed; once"
+    )
+    option("--json", action="store_true", help="print JSON instead of tables")
 
 
 def _run_commands(commands: Any) -> None:
@@ -265,6 +292,12 @@ def _bench_command(commands: Any, name: str, summary: str) -> argparse.ArgumentP
 
 def _count(text: str) -> int:
     if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
+def _index(text: str) -> int:
+    if int(text) < 0:
         raise ValueError
     return int(text)
 
@@ -438,14 +471,18 @@ def _overrides(options: argparse.Namespace) -> list[str]:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from projner import languages
-    from projner.evaluate import f1
-    from projner.report import summary
+    from projner.evaluate import f1, verdict
+    from projner.report import evaluation
 
     language = languages.find(options.lang).code if options.lang else None
-    gold = f1.read_labelled(options.gold, options.skip, options.limit)
-    predicted = f1.read_labelled(options.predicted, language=language)
-    evaluation = f1.evaluate(gold, predicted, options.ignore)
-    print(json.dumps(evaluation.as_json()) if options.json else summary.of_evaluation(evaluation))
+    columns = {"token_column": options.token_column, "tag_column": options.tag_column}
+    gold = f1.read_labelled(options.gold, options.skip, options.limit, **columns)
+    train = [f1.read_labelled(place, language=language, **columns) for place in options.train]
+    first = options.model or f1.read_labelled(options.predicted, language=language)
+    others = [verdict.contender(place, language) for place in options.compare]
+    machine = verdict.Machine(options.device, options.threads, options.repeats)
+    found = verdict.judge(gold, [first, *others], options.ignore, train or None, machine)
+    print(json.dumps(found.as_json()) if options.json else evaluation.as_text(found))
 
 
 def _compare(options: argparse.Namespace) -> None:

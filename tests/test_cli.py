@@ -272,7 +272,7 @@ def test_figures_as_json(projner: Run, tmp_path: Path) -> None:
     done = projner(*arguments, "--ignore", "MISC", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
-    assert list(found) == ["overall", "classes", "signature"]
+    assert list(found)[:3] == ["overall", "classes", "signature"]
     assert found["overall"] == pytest.approx(
         {"precision": 2 / 3, "recall": 2 / 4, "f1": 4 / 7, "support": 4}
     )

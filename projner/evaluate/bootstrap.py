@@ -45,18 +45,37 @@ def f1(sums: npt.NDArray[np.integer]) -> Floats:
     return np.asarray(2 * sums[..., 0] / np.maximum(both, 1))
 
 
+@dataclass(frozen=True)
+class Interval:
+    """Where the F1 of other sentences of the same kind would be, 95 times in 100."""
+
+    low: float
+    high: float
+
+
+def interval(ours: Counts, samples: int = SAMPLES, seed: int = 0) -> Interval:
+    """The 2.5th and 97.5th percentile of F1 over sentences drawn with replacement."""
+    low, high = np.quantile(f1(_drawn(ours, samples, seed)), [0.025, 0.975])
+    return Interval(float(low), float(high))
+
+
 def paired(ours: Counts, theirs: Counts, samples: int = SAMPLES, seed: int = 0) -> Gain:
     """The gain of `ours` over `theirs` by the paired bootstrap (Koehn 2004).
 
     Sentences are drawn with replacement, the same for both, `samples` times.
     """
-    chance = np.random.default_rng(seed)
-    # Sentences with equal counts are alike: far fewer kinds than sentences are weighed.
-    kinds, which = np.unique(np.hstack([ours, theirs]), axis=0, return_inverse=True)
-    shares = np.bincount(which.ravel(), minlength=len(kinds)) / len(ours)
-    sums = chance.multinomial(len(ours), shares, size=samples) @ kinds
+    sums = _drawn(np.hstack([ours, theirs]), samples, seed)
     gains = f1(sums[:, :3]) - f1(sums[:, 3:])
     low, high = np.quantile(gains, [0.025, 0.975])
     p = (1 + np.count_nonzero(gains <= 0)) / (1 + samples)
     whole = float(f1(ours.sum(axis=0)) - f1(theirs.sum(axis=0)))
     return Gain(whole, float(low), float(high), float(p))
+
+
+def _drawn(counts: Counts, samples: int, seed: int) -> Counts:
+    """Sums (samples, columns) of the counts of as many sentences as there are, drawn at random."""
+    # Sentences with equal counts are alike: far fewer kinds than sentences are weighed.
+    kinds, which = np.unique(counts, axis=0, return_inverse=True)
+    shares = np.bincount(which.ravel(), minlength=len(kinds)) / len(counts)
+    drawn = np.random.default_rng(seed).multinomial(len(counts), shares, size=samples)
+    return np.asarray(drawn @ kinds)

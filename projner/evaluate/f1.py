@@ -26,6 +26,16 @@ class Figures:
     f1: float
     support: int
 
+    @classmethod
+    def of(cls, right: int, predicted: int, gold: int) -> Figures:
+        """From counts of entities; a share of nothing is 0."""
+        return cls(
+            right / max(predicted, 1),
+            right / max(gold, 1),
+            2 * right / max(predicted + gold, 1),
+            gold,
+        )
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -119,18 +129,22 @@ def read_labelled(
     skip: int = 0,
     limit: int | None = None,
     language: str | None = None,
+    token_column: int = 0,
+    tag_column: int | None = None,
 ) -> Labelled:
     """Labels from a CoNLL file (tags repaired to IOB2) or from the newest snapshot of a run.
 
     A row of a run without labels counts as one without entities. `language` (FLORES-200) chooses
-    among a run's target languages. Raises JobError.
+    among a run's target languages; the columns are a file's, as `conll.sentences` takes them.
+    Raises JobError.
     """
     if runs.is_run(location):
         name, pairs = _run_rows(location, language)
     else:
         if not storage.at(location).is_file():
             raise JobError(f"{location}: no such file; give a CoNLL file, or the folder of a run")
-        name, pairs = Path(location).name, _file_rows(location)
+        name = Path(location).name
+        pairs = _file_rows(location, token_column, tag_column)
     chosen = list(pairs)[skip : None if limit is None else skip + limit]
     return Labelled(name, [tokens for tokens, _ in chosen], [tags for _, tags in chosen])
 
@@ -156,10 +170,13 @@ def _run_rows(
     return labelled.name, zip(labelled.tokens, labelled.tags, strict=True)
 
 
-def _file_rows(location: str) -> Iterable[tuple[list[str], list[str]]]:
+def _file_rows(
+    location: str, token_column: int, tag_column: int | None
+) -> Iterable[tuple[list[str], list[str]]]:
     from projner.corpus import conll
 
-    for number, sentence in enumerate(conll.sentences(location), 1):
+    sentences = conll.sentences(location, token_column, tag_column)
+    for number, sentence in enumerate(sentences, 1):
         try:
             yield sentence.tokens, tag_schemes.repair(sentence.tags)
         except ValueError as error:

@@ -92,6 +92,11 @@ class Labeller(Stage):
         self._sentences = 0
         self._seconds = 0.0
 
+    @property
+    def parameters(self) -> int:
+        """Of the model, once `setup` has loaded it."""
+        return self._tagger.parameters
+
     def counters(self) -> Mapping[str, float]:
         return {
             "sentences": self._sentences,

@@ -41,6 +41,7 @@ class Tagger:
     frame: Frame
     limit: int
     """Sub-words that fit between the special tokens."""
+    parameters: int
 
     def __init__(self, config: Label) -> None:
         checkpoints.library()
@@ -54,6 +55,7 @@ class Tagger:
             dtype=devices.choose_dtype(config.dtype, self.device),
             device=self.device,
         )
+        self.parameters = sum(weights.numel() for weights in self._model.parameters())
         embeddings = self._model.get_input_embeddings().num_embeddings
         if len(tokenizer) > embeddings:
             raise JobError(

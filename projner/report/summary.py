@@ -9,7 +9,6 @@ from projner.report.table import table
 
 if TYPE_CHECKING:
     from projner.chain import Step
-    from projner.evaluate.f1 import Evaluation
     from projner.pipeline import Result
     from projner.plan.sizes import Plan
     from projner.runs.history import Collected, Difference
@@ -169,16 +168,6 @@ def of_chain(steps: Sequence[Step]) -> str:
     ]
     rows.append(("all", round(sum(step.seconds for step in steps)), None))
     return table(("step", "seconds", "F1"), rows)
-
-
-def of_evaluation(evaluation: Evaluation) -> str:
-    """Precision, recall and F1 by class and overall, and the signature."""
-    rows = [
-        (name, figures.precision, figures.recall, figures.f1, figures.support)
-        for name, figures in [*evaluation.classes.items(), ("overall", evaluation.overall)]
-    ]
-    header = ("class", "precision", "recall", "F1", "support")
-    return f"{table(header, rows)}\n\nsignature {evaluation.signature}"
 
 
 def of_plan(plan: Plan) -> str:

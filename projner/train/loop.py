@@ -27,8 +27,7 @@ from projner import batching, checkpoints, devices
 from projner.columns import lists
 from projner.config import Label
 from projner.evaluate import f1
-from projner.label.stage import Labeller
-from projner.tags import Span, to_tags
+from projner.evaluate.tagging import labels_of
 from projner.train import losses
 from projner.train.config import Training
 from projner.train.examples import Reading
@@ -351,16 +350,3 @@ def new_model(training: Training, labels: Sequence[str]) -> Any:
         config=settings,
         new_head=True,
     )
-
-
-def labels_of(label: Label, sentences: f1.Labelled) -> f1.Labelled:
-    """The labels that a tagger gives to the words of sentences, by the stage that labels corpora."""
-    stage = Labeller(label, "target")
-    stage.setup()
-    table = pa.table({"target_tokens": pa.array(sentences.tokens, pa.list_(pa.string()))})
-    found = stage(table)["target_labels"].to_pylist()
-    tags = [
-        to_tags((Span(e["start"], e["end"], e["label"]) for e in entities), len(tokens))
-        for tokens, entities in zip(sentences.tokens, found, strict=True)
-    ]
-    return f1.Labelled(label.model, sentences.tokens, tags)

@@ -38,6 +38,18 @@ def test_gains_are_those_of_resampled_sentences() -> None:
     assert 0 < found.p < 0.5
 
 
+def test_an_interval_is_that_of_resampled_sentences() -> None:
+    """Against a plain loop that draws sentences one by one."""
+    chance = np.random.default_rng(2)
+    gold, guessed = chance.integers(0, 4, (2, 25))
+    counts = np.stack([np.minimum(gold, guessed), guessed, gold], axis=1)
+    drawn = [counts[chance.integers(0, 25, 25)].sum(axis=0) for _ in range(4000)]
+    expected = np.quantile([2 * right / (both + of) for right, both, of in drawn], [0.025, 0.975])
+    found = bootstrap.interval(counts, samples=4000)
+    assert (found.low, found.high) == pytest.approx(tuple(expected), abs=0.015)
+    assert 0 < found.low < bootstrap.f1(counts.sum(axis=0)) < found.high <= 1
+
+
 def sentences(right: int, of: int) -> bootstrap.Counts:
     return np.array([(int(row < right), 1, 1) for row in range(of)])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from projner.report import plot
@@ -27,6 +27,7 @@ def test_ticks_are_round_evenly_spaced_and_hold_every_value(values: list[float],
     )
 
 
+@settings(max_examples=20)
 @given(
     st.dictionaries(
         st.text(st.characters(exclude_categories=["Cc", "Cs", "Cn"]), max_size=8),

@@ -14,7 +14,7 @@ from projner import config
 from projner.cli import main
 from projner.demo.write_corpus import CORPUS
 from projner.errors import JobError
-from projner.evaluate import f1
+from projner.evaluate import f1, tagging
 from projner.train import fit, loop
 from projner.train.config import Gold, Training
 
@@ -59,7 +59,7 @@ def test_the_tagger_works_everywhere_and_a_lost_worker_costs_no_step(
     assert made.signature in (made.model / "README.md").read_text(encoding="utf-8")
 
     gold = f1.read_labelled(str(CORPUS / "test.swh.conll"))
-    again = loop.labels_of(config.Label(model=str(made.model)), gold)
+    again = tagging.labels_of(config.Label(model=str(made.model)), gold)
     assert f1.evaluate(gold, again).overall.f1 == pytest.approx(made.f1)
 
     # All there already: no Ray, no model.
