@@ -94,9 +94,12 @@ def layers_key(settings: Any) -> str:
     return "encoder_layers" if settings.is_encoder_decoder else "num_hidden_layers"
 
 
-def layers(settings: Any, model: str, wanted: int) -> int:
-    """How many layers a checkpoint's encoder has. Raises JobError if it lacks layer `wanted`."""
+def layers(settings: Any, model: str, wanted: int, key: str = "align.layer") -> int:
+    """How many layers a checkpoint's encoder has.
+
+    Raises JobError, naming the file's `key`, if it lacks layer `wanted`.
+    """
     there = int(getattr(settings, layers_key(settings)))
     if wanted > there:
-        raise JobError(f"{model}: has {there} layers; set align.layer to one of 0..{there}")
+        raise JobError(f"{model}: has {there} layers; set {key} to one of 0..{there}")
     return there

@@ -143,7 +143,15 @@ def _by_count(counts: dict[str, int]) -> list[tuple[str, int]]:
 
 def of_training(fitted: Fitted) -> str:
     """Figures of every evaluation, and where the tagger is."""
-    header = ("step", "epoch", "loss", "F1", "words/s")
+    beside = [name for name in fitted.history[0] if name.endswith(("_loss", "_retrieval"))]
+    header = (
+        "step",
+        "epoch",
+        "loss",
+        "F1",
+        "words/s",
+        *(name.replace("_", " ") for name in beside),
+    )
     measured = fitted.f1 is not None
     rows = [
         (
@@ -152,6 +160,7 @@ def of_training(fitted: Fitted) -> str:
             row["loss"],
             row["f1"] if measured else None,
             round(row["words_per_second"]),
+            *(row[name] for name in beside),
         )
         for row in fitted.history
     ]

@@ -21,6 +21,7 @@ def text(plan: Plan, progress: Progress, signature: str) -> str:
         "",
         f"Fine-tuned with projner from `{training.model}` in {progress.step:,} steps of "
         f"{training.batch} sentences, over {plan.rows:,} examples.",
+        *(f"It also learnt {each.task.described}." for each in plan.beside),
         "",
         "```python",
         "from transformers import pipeline",

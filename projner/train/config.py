@@ -11,6 +11,10 @@ from projner.config import LanguageCode, Paths, Section, one_or_several
 from projner.devices import Device, Precision
 
 
+def _sections(value: Any) -> Any:
+    return (value,) if isinstance(value, Mapping) else value
+
+
 class Gold(Section):
     """A CoNLL file with labels that people made."""
 
@@ -59,6 +63,48 @@ class Data(Section):
         return self
 
 
+class Auxiliary(Section):
+    """What else a CoNLL-U file tells of its words: a head of its own learns it from the same encoder's
+    states as the tags, and is dropped when the tagger is saved."""
+
+    path: Annotated[Paths, Field(min_length=1)]
+    """CoNLL-U files, in whichever languages; their labels are one set."""
+    column: Literal["upos", "xpos", "feats", "head", "deprel"] = "upos"
+    """`head`: how many words before or after it a word's head is, so that arcs are learnt as tags are
+    (Vacareanu et al. 2020, "Parsing as Tagging"). Words with `_` are not learnt from."""
+    weight: float = Field(0.5, gt=0)
+    """What the mean loss of its words counts beside that of the tags."""
+    batch: int | None = Field(None, ge=1)
+    """Its sentences in an optimiser step, over all workers; as many as of the others by default."""
+
+
+class Alignment(Section):
+    """Linked words of parallel text, whose states are pulled together while the tags are learnt."""
+
+    runs: Annotated[Paths, Field(min_length=1)]
+    """Run folders, or output folders that hold one: pairs of words that are linked to each other alone,
+    in the rows of their newest snapshots that are ok."""
+    loss: Literal["contrastive", "cosine"] = "contrastive"
+    """`contrastive`: a word's counterpart is to be nearer than the other words of the step. `cosine`: it
+    is to be near, whatever else is."""
+    weight: float = Field(0.1, ge=0)
+    """What the mean loss of its pairs of words counts beside that of the tags. With 0 nothing is learnt,
+    and how near counterparts are is measured all the same."""
+    layer: int | None = Field(None, ge=0)
+    """The encoder's layer whose states are compared; the last by default, which the tags are told by."""
+    temperature: float = Field(0.1, gt=0)
+    """contrastive: what cosines are divided by."""
+    batch: int | None = Field(None, ge=1)
+    """Sentence pairs in an optimiser step, over all workers; as many as of the others by default."""
+    max_tokens: int = Field(128, ge=8)
+    """Sub-words of a side; longer pairs are left out."""
+    limit: int | None = Field(100_000, ge=1)
+    """Sentence pairs in all, at most, drawn by `seed`."""
+    held_out: int = Field(200, ge=0)
+    """Sentence pairs that are not learnt from: among their words it is measured, at each evaluation, how
+    many are nearest to their counterpart. A tenth of all, at most."""
+
+
 class Workers(Section):
     """The processes that train together; never part of what decides the result but for `count`."""
 
@@ -84,6 +130,9 @@ class Training(Section):
     dev: Gold | None = None
     """Gold that checkpoints are compared on; without it the last one is kept."""
     output: str | None = None
+    auxiliary: Annotated[tuple[Auxiliary, ...], BeforeValidator(_sections)] = ()
+    """Other tasks to learn at the same time: a section, or a list of them."""
+    alignment: Alignment | None = None
     epochs: float = Field(3, gt=0)
     batch: int = Field(32, ge=1)
     """Sentences of an optimiser step, over all workers."""

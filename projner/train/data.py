@@ -70,12 +70,9 @@ def labelled(data: Data, seed: int = 0, rows: int = GOLD_ROWS) -> Labelled:
     chosen: list[_Chosen] = []
     classes: set[str] = set()
     for location in data.runs:
-        found = runs.find(location)
-        snapshot = found.latest()
-        if snapshot is None:
-            raise JobError(f"{location}: the run has no snapshot yet; run its job to the end")
+        found, snapshot = newest(location)
         classes.update(label for label in snapshot.entities if label not in data.ignore)
-        chosen += _of_run(location, found, snapshot, data)
+        chosen += _of_run(found, snapshot, data)
     for gold in data.gold:
         sentences = read_gold(gold, data.ignore)
         classes.update(tag[2:] for _, tags in sentences for tag in tags if tag != "O")
@@ -115,7 +112,15 @@ def read_gold(gold: Gold, ignore: Collection[str] = ()) -> list[tuple[list[str],
     return found
 
 
-def _of_run(location: str, run: Run, snapshot: Snapshot, data: Data) -> Iterator[_Chosen]:
+def newest(location: str) -> tuple[Run, Snapshot]:
+    """The run that a location names, and its newest snapshot.
+
+    Raises JobError where there is none, or none with rows that can be learnt from.
+    """
+    run = runs.find(location)
+    snapshot = run.latest()
+    if snapshot is None:
+        raise JobError(f"{location}: the run has no snapshot yet; run its job to the end")
     schema = f"schema:{record.SCHEMA_VERSION}|"
     if not f"{snapshot.signature}|".startswith(schema):
         theirs = snapshot.signature.partition("|")[0]
@@ -124,6 +129,10 @@ def _of_run(location: str, run: Run, snapshot: Snapshot, data: Data) -> Iterator
         )
     if not snapshot.statuses.get(Status.OK.value):
         raise JobError(f"{location}: no row of its newest snapshot is ok; see `projner report`")
+    return run, snapshot
+
+
+def _of_run(run: Run, snapshot: Snapshot, data: Data) -> Iterator[_Chosen]:
     entities = f"{data.side}_entities"
     for name, ids in run.shards(snapshot):
         table = run.read_shard(name, ids, ["status", "target_lang", entities])

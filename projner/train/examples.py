@@ -75,7 +75,7 @@ def encode(table: pa.Table, reading: Reading, tokenizer: Any) -> pa.Table:
 
     starts, ends = before[windows[:, 0]], before[windows[:, 1]]
     lengths = ends - starts
-    ids = _framed(pieces.ids[ranges(starts, lengths)], lengths, frame)
+    ids = framed(pieces.ids[ranges(starts, lengths)], lengths, frame)
 
     answered = windows[:, 3] - windows[:, 2]
     word = ranges(windows[:, 2], answered)
@@ -114,7 +114,8 @@ def _flat(column: pa.ChunkedArray, counts: np.ndarray, default: float) -> np.nda
     return values
 
 
-def _framed(ids: np.ndarray, lengths: np.ndarray, frame: Frame) -> pa.ListArray:
+def framed(ids: np.ndarray, lengths: np.ndarray, frame: Frame) -> pa.ListArray:
+    """`ids`, cut into lists of `lengths`, each within its frame."""
     offsets = np.concatenate([[0], np.cumsum(lengths + frame.size)])
     cells = np.empty(offsets[-1], np.int32)
     begins = offsets[:-1]

@@ -4,6 +4,7 @@
 OUTPUT/
   training.yaml   what the result depends on
   examples/       the examples of an epoch, Parquet
+  beside/         what is learnt beside the tags, Parquet, a folder for each task
   ray/            Ray Train's own: checkpoints to go on from
   model/          the best checkpoint, for `transformers` and for `label.model`
   result.json     figures of every evaluation; there when the training is finished
@@ -17,6 +18,8 @@ import math
 import os
 import shutil
 import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,7 +40,8 @@ from projner.errors import JobError
 from projner.evaluate import f1
 from projner.label.decode import Labels
 from projner.pipeline import Read, Reads
-from projner.train import card, examples
+from projner.train import alignment, auxiliary, card, examples
+from projner.train.beside import Source, Written
 from projner.train.config import Training
 from projner.train.data import Labelled, labelled, read_gold
 from projner.train.examples import Reading
@@ -67,17 +71,19 @@ def fit(training: Training) -> Fitted:
     data = labelled(training.data, training.seed)
     labels = _labels(training, data)
     dev = _dev(training, labels)
-    settings = _settings(training, data)
-    signature = _signature(training, data)
+    others = _others(training)
+    settings = _settings(training, data, others)
+    signature = _signature(training, data, others)
     finished = _finished_already(folder, settings)
     if finished is not None:
         return finished
     reading = _reading(training, labels)
     _begin(folder, settings)
     with pipeline.session():
-        rows = _write_examples(folder / "examples", data, reading)
+        rows = _write(folder / "examples", data.parts, partial(_encode, reading=reading))
         steps = max(1, math.ceil(training.epochs * -(-rows // training.batch)))
-        plan = Plan(training, reading, rows, steps, dev)
+        written = _write_others(folder / "beside", others, reading)
+        plan = Plan(training, reading, rows, steps, dev, written)
         result = _train(plan, folder)
         return _finished(plan, result, folder, signature)
 
@@ -117,23 +123,41 @@ def _dev(training: Training, labels: tuple[str, ...]) -> f1.Labelled | None:
     return f1.Labelled(training.dev.path, tokens, tags)
 
 
-def _settings(training: Training, data: Labelled) -> dict[str, Any]:
+def _others(training: Training) -> tuple[Source, ...]:
+    """What is learnt beside the tags, each under a name of its own."""
+    found: list[Source] = []
+    columns: Counter[str] = Counter()
+    for section in training.auxiliary:
+        columns[section.column] += 1
+        again = columns[section.column]
+        name = section.column if again == 1 else f"{section.column}_{again}"
+        found.append(auxiliary.source(section, name, training.batch))
+    if training.alignment is not None:
+        found.append(alignment.source(training, training.alignment))
+    return tuple(found)
+
+
+def _settings(training: Training, data: Labelled, others: Sequence[Source]) -> dict[str, Any]:
     """What the result depends on."""
     kept = training.model_dump(
         mode="json", exclude={"output", "workers", "device", "batch_tokens"}, exclude_defaults=True
     )
     model = checkpoints.identity(training.model)
-    return {**kept, "model": model, "learnt_from": data.signature}
+    settings = {**kept, "model": model, "learnt_from": data.signature}
+    signatures = [other.task.signature for other in others]
+    return {**settings, "beside": signatures} if signatures else settings
 
 
-def _signature(training: Training, data: Labelled) -> str:
+def _signature(training: Training, data: Labelled, others: Sequence[Source]) -> str:
     kept = training.model_dump(
         mode="json",
         include={"epochs", "batch", "learning_rate", "warmup", "weight_decay", "seed", "soft_loss"},
     )
     described = ",".join(f"{key}={value}" for key, value in kept.items())
     model = f"{training.model}@{training.revision or checkpoints.identity(training.model)}"
-    return f"train:{described}|model:{model}|data:{data.signature}|projner:{projner.__version__}"
+    learnt = "".join(f"|beside:{other.task.signature}" for other in others)
+    version = f"projner:{projner.__version__}"
+    return f"train:{described}|model:{model}|data:{data.signature}{learnt}|{version}"
 
 
 def _finished_already(folder: Path, settings: dict[str, Any]) -> Fitted | None:
@@ -187,26 +211,42 @@ def _reading(training: Training, labels: tuple[str, ...]) -> Reading:
     return Reading(training.model, training.revision, limit, labels)
 
 
-def _write_examples(folder: Path, data: Labelled, reading: Reading) -> int:
-    """Write what an epoch has, in tasks on the cluster; the number of examples."""
+def _encode(table: pa.Table, reading: Reading) -> pa.Table:
+    return examples.encode(table, reading, reading.tokenizer())
+
+
+def _write_others(folder: Path, others: Sequence[Source], reading: Reading) -> tuple[Written, ...]:
+    """Write what is learnt beside the tags."""
     folder.mkdir(exist_ok=True)
-    count = len(data.parts)
+    written = []
+    for other in others:
+        place = folder / other.task.name
+        if not _write(place, other.parts, partial(other.task.encode, reading=reading)):
+            raise JobError(f"{other.task.signature}: nothing to learn from here; leave it out")
+        written.append(Written(other.task, place))
+    return tuple(written)
+
+
+def _write(folder: Path, parts: Sequence[Read], encode: Callable[[pa.Table], pa.Table]) -> int:
+    """Write what is made of each part, in tasks on the cluster; the number of rows."""
+    folder.mkdir(exist_ok=True)
+    count = len(parts)
     files = [folder / f"{number:06}-of-{count:06}.parquet" for number in range(count)]
     reads = [
-        Read(partial(_write_part, part, file, reading), 1)
-        for part, file in zip(data.parts, files, strict=True)
+        Read(partial(_write_part, part, file, encode), 1)
+        for part, file in zip(parts, files, strict=True)
     ]
     dataset = ray.data.read_datasource(Reads(reads), override_num_blocks=len(reads))
     batches = dataset.iter_batches(batch_size=None, batch_format="pyarrow")
     return int(sum(batch["rows"].to_numpy().sum() for batch in batches))
 
 
-def _write_part(part: Read, file: Path, reading: Reading) -> pa.Table:
-    """One file of examples, unless an earlier try has written it."""
+def _write_part(part: Read, file: Path, encode: Callable[[pa.Table], pa.Table]) -> pa.Table:
+    """One file, unless an earlier try has written it."""
     if file.exists():
         rows = pq.read_metadata(file).num_rows
     else:
-        made = examples.encode(part.call(), reading, reading.tokenizer())
+        made = encode(part.call())
         unfinished = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
         pq.write_table(made, unfinished, compression="zstd")
         os.replace(unfinished, file)

@@ -21,19 +21,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from projner import batching, checkpoints, devices
-from projner.columns import lists
 from projner.config import Label
 from projner.evaluate import f1
 from projner.evaluate.tagging import labels_of
 from projner.train import losses
+from projner.train.batch import Batch
 from projner.train.config import Training
 from projner.train.examples import Reading
 
 if TYPE_CHECKING:
     import torch
+
+    from projner.train.beside import Written
 
 CPU_TOKENS = 2048
 GPU_TOKENS = 16_384
@@ -53,6 +54,8 @@ class Plan:
     steps: int
     """Optimiser steps in all."""
     dev: f1.Labelled | None
+    beside: tuple[Written, ...] = ()
+    """What else is learnt in each step."""
 
     @property
     def epoch_steps(self) -> int:
@@ -90,13 +93,13 @@ def work(plan: Plan) -> None:
     context = ray.train.get_context()
     world, rank = context.get_world_size(), context.get_world_rank()
     torch.manual_seed(training.seed)
-    worker = _Worker(plan, str(ray.train.torch.get_device()))
+    worker = _Worker(plan, str(ray.train.torch.get_device()), rank)
     progress = Progress()
     given = ray.train.get_checkpoint()
     if given:
         with given.as_directory() as folder:
             progress = worker.restore(Path(folder))
-    model = prepare_model(worker.model) if world > 1 else worker.model
+    model = prepare_model(worker.whole) if world > 1 else worker.whole
     shard = ray.train.get_dataset_shard("train")
     local = max(1, training.batch // world)
     stopped = False
@@ -110,13 +113,13 @@ def work(plan: Plan) -> None:
         # What came before the checkpoint has been learnt from.
         for table in itertools.islice(tables, progress.within, None):
             began = time.perf_counter()
-            loss, words = worker.step(model, table, world)
+            loss, words = worker.step(model, table, progress.step, world)
             progress.step += 1
             progress.within += 1
             progress.words += words * world
             progress.seconds += time.perf_counter() - began
             if progress.step % plan.evaluate_every == 0 or progress.step == plan.steps:
-                stopped = worker.report(progress, loss, rank, world)
+                stopped = worker.report(progress, loss, world)
             if stopped or progress.step == plan.steps:
                 break
         progress.epoch, progress.within = progress.epoch + 1, 0
@@ -125,16 +128,31 @@ def work(plan: Plan) -> None:
 class _Worker:
     """A model, its optimiser, and what is done with them."""
 
-    def __init__(self, plan: Plan, device: str) -> None:
+    def __init__(self, plan: Plan, device: str, rank: int) -> None:
         import torch
 
+        from projner.train.beside import Device, Together
+
         self.plan = plan
+        self.rank = rank
         training = plan.training
-        self.device = device
         self.model = new_model(training, plan.reading.labels).to(device).train()
+        self.tokenizer = plan.reading.tokenizer()
+        self.device = Device(
+            name=device,
+            dtype=devices.choose_dtype(training.dtype, device),
+            budget=training.batch_tokens or (CPU_TOKENS if device == "cpu" else GPU_TOKENS),
+            pad=self.tokenizer.pad_token_id or 0,
+        )
+        self.beside = {
+            each.task.name: each.learner(self.model, self.device, training.seed)
+            for each in plan.beside
+        }
+        self.whole = Together(self.model, [each.head for each in self.beside.values()])
+        self.losses: dict[str, list[float]] = {name: [] for name in self.beside}
         # Weights decay, but neither biases nor norms.
-        decaying = [p for p in self.model.parameters() if p.ndim > 1]
-        others = [p for p in self.model.parameters() if p.ndim <= 1]
+        decaying = [p for p in self.whole.parameters() if p.ndim > 1]
+        others = [p for p in self.whole.parameters() if p.ndim <= 1]
         self.optimiser = torch.optim.AdamW(
             [
                 {"params": decaying, "weight_decay": training.weight_decay},
@@ -145,28 +163,29 @@ class _Worker:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimiser, lambda step: rate(step, plan.steps, training.warmup)
         )
-        self.tokenizer = plan.reading.tokenizer()
-        self.pad = self.tokenizer.pad_token_id or 0
-        on_cpu = device == "cpu"
-        self.budget = training.batch_tokens or (CPU_TOKENS if on_cpu else GPU_TOKENS)
-        self.dtype = devices.choose_dtype(training.dtype, device)
 
-    def step(self, model: Any, table: pa.Table, world: int) -> tuple[float, int]:
-        """One optimiser step; the mean loss and the number of words of this worker's share."""
+    def step(self, model: Any, table: pa.Table, number: int, world: int) -> tuple[float, int]:
+        """The optimiser step `number`; the mean loss and the number of words of this worker's share."""
         import torch
 
-        batch = Batch.of(table, self.pad)
-        parts = batching.pack(batch.lengths, self.budget)
+        # These gradients only add up here. Workers average what is there when the last part of the tags
+        # goes back, which is the one pass that comes through `model` and not under `no_sync`.
+        for name, learner in self.beside.items():
+            lost = learner.learn(number, self.rank, world)
+            if lost is not None:
+                self.losses[name].append(lost)
+        batch = Batch.of(table, self.device.pad)
+        parts = batching.pack(batch.lengths, self.device.budget)
         # Gradients are averaged over workers, whose shares may differ in words.
         scale = max(self._total(float(batch.weights.sum()), world) / world, 1e-9)
         total = 0.0
-        for number, rows in enumerate(parts):
-            alone = world > 1 and number < len(parts) - 1
+        for rows in parts:
+            alone = world > 1 and rows is not parts[-1]
             with model.no_sync() if alone else nullcontext():
                 loss = self._loss(model, batch, rows) / scale
-                loss.backward()
+                (loss + self.whole.nothing()).backward()
             total += float(loss.detach())
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.training.max_gradient)
+        torch.nn.utils.clip_grad_norm_(self.whole.parameters(), self.plan.training.max_gradient)
         self.optimiser.step()
         self.schedule.step()
         self.optimiser.zero_grad(set_to_none=True)
@@ -174,13 +193,8 @@ class _Worker:
 
     def _loss(self, model: Any, batch: Batch, rows: np.ndarray) -> torch.Tensor:
         """The summed loss of some rows of a batch."""
-        import torch
-
-        grid, mask, cells, labels, weights, soft, probs = (
-            torch.from_numpy(array).to(self.device) for array in batch.part(rows)
-        )
-        mixed = self.dtype != torch.float32
-        with torch.autocast(self.device.split(":")[0], self.dtype, enabled=mixed):
+        grid, mask, cells, labels, weights, soft, probs = self.device.send(batch.part(rows))
+        with self.device.autocast():
             logits = model(input_ids=grid, attention_mask=mask).logits
         answers = logits.flatten(0, 1).index_select(0, cells)
         loss = losses.hard(answers[~soft], labels[~soft], weights[~soft])
@@ -196,18 +210,18 @@ class _Worker:
         import torch
         import torch.distributed
 
-        tensor = torch.tensor(value, device=self.device)
+        tensor = torch.tensor(value, device=self.device.name)
         torch.distributed.all_reduce(tensor)
         return float(tensor)
 
-    def report(self, progress: Progress, loss: float, rank: int, world: int) -> bool:
+    def report(self, progress: Progress, loss: float, world: int) -> bool:
         """Evaluate and save what was learnt; whether it is enough."""
         import ray.train
         from ray.train.collective import broadcast_from_rank_zero
 
         metrics: dict[str, float] = {}
         checkpoint, folder = None, None
-        if rank == 0:
+        if self.rank == 0:
             folder = Path(tempfile.mkdtemp(prefix="projner-train-"))
             metrics = self._saved(folder, progress, loss)
             checkpoint = ray.train.Checkpoint.from_directory(folder)
@@ -215,6 +229,8 @@ class _Worker:
             metrics = broadcast_from_rank_zero(metrics)
         # Every worker reports, for each waits for the others here.
         ray.train.report(metrics, checkpoint=checkpoint)
+        for since in self.losses.values():
+            since.clear()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
         return bool(metrics["enough"])
@@ -232,6 +248,10 @@ class _Worker:
             "learning_rate": self.schedule.get_last_lr()[0],
             "words_per_second": progress.words / max(progress.seconds, 1e-9),
         }
+        for name, since in self.losses.items():
+            if since:
+                metrics[f"{name}_loss"] = float(np.mean(since))
+            metrics |= {f"{name}_{key}": of for key, of in self.beside[name].measure().items()}
         # Where nothing tells checkpoints apart, the latest is the best.
         metrics["f1"] = float(progress.step)
         if self.plan.dev is not None:
@@ -247,6 +267,7 @@ class _Worker:
         state = {
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "heads": self.whole.heads.state_dict(),
             "progress": json.dumps(vars(progress)),
         }
         torch.save(state, folder / STATE)
@@ -258,71 +279,11 @@ class _Worker:
         from safetensors.torch import load_file
 
         self.model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
-        state = torch.load(folder / STATE, map_location=self.device, weights_only=True)
+        state = torch.load(folder / STATE, map_location=self.device.name, weights_only=True)
+        self.whole.heads.load_state_dict(state["heads"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
         return Progress(**json.loads(state["progress"]))
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Examples as flat arrays: of each row its sub-words, and of each labelled word what is known."""
-
-    ids: np.ndarray
-    lengths: np.ndarray
-    words: np.ndarray
-    counts: np.ndarray
-    labels: np.ndarray
-    weights: np.ndarray
-    soft: np.ndarray
-    """Which words have probabilities, that they are learnt from instead of the label."""
-    probs: np.ndarray
-    """One row for each of these."""
-    pad: int
-
-    @classmethod
-    def of(cls, table: pa.Table, pad: int) -> Batch:
-        """The examples of a table of `examples.SCHEMA`."""
-        known = {name: lists(table[name]) for name in ("ids", "words", "labels", "weights")}
-        flat = {
-            name: pc.list_flatten(table[name].combine_chunks()).to_numpy(zero_copy_only=False)
-            for name in known
-        }
-        counts = np.diff(known["words"].offsets)
-        given = table["probs"].combine_chunks()
-        soft = np.repeat(np.asarray(given.is_valid()), counts)
-        probs = np.asarray(pc.list_flatten(given), np.float32)
-        return cls(
-            ids=flat["ids"],
-            lengths=np.diff(known["ids"].offsets),
-            words=flat["words"],
-            counts=counts,
-            labels=flat["labels"].astype(np.int64),
-            weights=flat["weights"],
-            soft=soft,
-            probs=probs.reshape(int(soft.sum()), -1)
-            if soft.any()
-            else np.empty((0, 0), np.float32),
-            pad=pad,
-        )
-
-    def part(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Of some rows: padded sub-words and their mask; of every labelled word its cell in that grid,
-        its label, its weight, and whether it is soft; and the probabilities of those that are."""
-        lengths, counts = self.lengths[rows], self.counts[rows]
-        width = int(lengths.max())
-        grid = np.full((len(rows), width), self.pad, np.int64)
-        lines = np.arange(len(rows)) * width
-        first = np.cumsum(self.lengths) - self.lengths
-        cells = grid.reshape(-1)
-        cells[batching.ranges(lines, lengths)] = self.ids[batching.ranges(first[rows], lengths)]
-        mask = (np.arange(width) < lengths[:, None]).astype(np.int64)
-        first_word = np.cumsum(self.counts) - self.counts
-        chosen = batching.ranges(first_word[rows], counts)
-        places = np.repeat(lines, counts) + self.words[chosen]
-        soft = self.soft[chosen]
-        probs = self.probs[(np.cumsum(self.soft) - 1)[chosen[soft]]]
-        return grid, mask, places, self.labels[chosen], self.weights[chosen], soft, probs
 
 
 def rate(step: int, steps: int, warmup: float) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,9 @@ from projner.cli import main
 from projner.demo.write_corpus import CORPUS
 from projner.errors import JobError
 from projner.evaluate import f1, tagging
-from projner.train import fit, loop
+from projner.train import fit
 from projner.train.config import Gold, Training
+from tests.train.dying import DiesOnce
 
 STEPS = 38
 
@@ -41,7 +41,7 @@ def fitted(training: dict[str, Any], **changes: Any) -> fit.Fitted:
 def test_the_tagger_works_everywhere_and_a_lost_worker_costs_no_step(
     ray_session, training: dict[str, Any], tmp_path: Path, monkeypatch
 ):
-    monkeypatch.setattr(fit, "_work", _DiesOnce(tmp_path / "died"))
+    monkeypatch.setattr(fit, "_work", DiesOnce(tmp_path / "died", step=25))
     made = fitted(training)
     assert (tmp_path / "died").exists()
     assert made.steps == STEPS
@@ -74,26 +74,6 @@ def test_two_workers_take_the_steps_of_one(ray_session, training: dict[str, Any]
     made = fitted(training, epochs=1, workers={"count": 2, "cpus": 0.5}, dev=None)
     assert made.steps == STEPS / 2
     assert made.f1 is None
-
-
-class _DiesOnce:
-    """The work of a training whose worker dies in the second epoch, the first time."""
-
-    def __init__(self, flag: Path) -> None:
-        self.flag = flag
-
-    def __call__(self, given: dict[str, Any]) -> None:
-        step, flag, taken = loop._Worker.step, self.flag, []
-
-        def dying(*arguments: Any) -> Any:
-            taken.append(1)
-            if len(taken) == 25 and not flag.exists():
-                flag.touch()
-                os._exit(1)
-            return step(*arguments)
-
-        loop._Worker.step = dying  # type: ignore[method-assign]
-        loop.work(given["plan"])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra projner[models]")
@@ -47,3 +49,50 @@ def test_the_mean_of_teachers_has_the_gradient_of_all_of_them(words):
             sum(share * loss(given, teacher, weights) for share, teacher in teachers).backward()
             gradients.append(given.grad)
         torch.testing.assert_close(*gradients)
+
+
+@pytest.fixture
+def pairs():
+    generator = torch.Generator().manual_seed(0)
+    source, target = torch.randn(2, 6, 4, generator=generator)
+    # The first and the third pair share a word.
+    alike = torch.eye(6, dtype=torch.bool)
+    alike[0, 2] = alike[2, 0] = True
+    return source, target, alike
+
+
+def cosine(one, other) -> float:
+    return float(one @ other / (one.norm() * other.norm()))
+
+
+def test_contrastive_is_the_entropy_of_choosing_among_all_that_are_not_alike(pairs):
+    source, target, alike = pairs
+    expected = 0.0
+    for this, that in ((source, target), (target, source)):
+        for number, word in enumerate(this):
+            scores = {
+                other: cosine(word, that[other]) / 0.2
+                for other in range(6)
+                if other == number or not alike[number, other]
+            }
+            total = sum(math.exp(score) for score in scores.values())
+            expected -= math.log(math.exp(scores[number]) / total) / 2
+    found = losses.contrastive(source, target, alike, 0.2)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+    # One alone has nothing to be told from.
+    assert float(losses.contrastive(source[:1], target[:1], alike[:1, :1], 0.2)) == 0
+
+
+def test_vectors_that_are_all_alike_please_cosine_but_not_contrastive(pairs):
+    source, _, alike = pairs
+    same = source[:1].expand(6, -1)
+    assert float(losses.cosine(same, same)) == pytest.approx(0, abs=1e-5)
+    assert losses.contrastive(same, same, alike, 0.1) > losses.contrastive(
+        source, source, alike, 0.1
+    )
+
+
+def test_cosine_is_the_sum_of_distances(pairs):
+    source, target, _ = pairs
+    expected = sum(1 - cosine(one, other) for one, other in zip(source, target, strict=True))
+    assert float(losses.cosine(source, target)) == pytest.approx(expected, rel=1e-5)
