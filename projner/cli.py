@@ -91,6 +91,12 @@ def _parser() -> argparse.ArgumentParser:
     train = _command(commands, "train", _train, "fine-tune a tagger on runs and gold files")
     _file_arguments(train, "TRAINING.yaml")
 
+    study = _command(
+        commands, "study", _study, "F1 by how much of gold and of runs is learnt from, with a plot"
+    )
+    _file_arguments(study, "STUDY.yaml")
+    study.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
     chain = _command(commands, "chain", _chain, "commands that follow one another, as one job")
     chain.add_argument("file", metavar="CHAIN.yaml")
     _set_argument(chain)
@@ -447,7 +453,7 @@ def _train(options: argparse.Namespace) -> None:
     from projner.train import fit
     from projner.train.config import Training
 
-    fitted = fit.fit(config.read(options.file, Training, _overrides(options)))
+    fitted = fit.fit(config.read(options.file, Training, _overrides(options)), _tell)
     print(summary.of_training(fitted))
 
 
@@ -463,6 +469,20 @@ def _chain(options: argparse.Namespace) -> None:
         print(json.dumps([asdict(step) for step in steps]))
     else:
         print(summary.of_chain(steps))
+
+
+def _study(options: argparse.Namespace) -> None:
+    from projner import config
+    from projner.report import study as report
+    from projner.train import study
+
+    studied = study.run(config.read(options.file, study.Study, _overrides(options)), _tell)
+    report.write(studied)
+    print(json.dumps(studied.as_json()) if options.json else report.as_text(studied))
+
+
+def _tell(line: str) -> None:
+    print(f"projner: {line}", file=sys.stderr, flush=True)
 
 
 def _overrides(options: argparse.Namespace) -> list[str]:

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from projner.config import LanguageCode, Paths, Section, one_or_several
 from projner.devices import Device, Precision
+from projner.train.trackers import Tracker
 
 
 def _sections(value: Any) -> Any:
@@ -158,6 +159,9 @@ class Training(Section):
     dtype: Precision = "auto"
     """What is computed in; weights stay float32. `auto`: bfloat16 on a GPU that has it."""
     workers: Workers = Workers()
+    trackers: tuple[Tracker, ...] | None = None
+    """Where figures go as they come: `tensorboard` (into the output), `mlflow`, `wandb`. By default to
+    TensorBoard, where it is installed."""
 
     @model_validator(mode="before")
     @classmethod

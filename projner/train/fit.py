@@ -5,6 +5,7 @@ OUTPUT/
   training.yaml   what the result depends on
   examples/       the examples of an epoch, Parquet
   beside/         what is learnt beside the tags, Parquet, a folder for each task
+  metrics.jsonl   figures as they come; see `trackers`
   ray/            Ray Train's own: checkpoints to go on from
   model/          the best checkpoint, for `transformers` and for `label.model`
   result.json     figures of every evaluation; there when the training is finished
@@ -35,12 +36,12 @@ import torch
 import yaml
 
 import projner
-from projner import checkpoints, devices, pipeline, subwords
+from projner import checkpoints, config, devices, pipeline, subwords
 from projner.errors import JobError
 from projner.evaluate import f1
 from projner.label.decode import Labels
 from projner.pipeline import Read, Reads
-from projner.train import alignment, auxiliary, card, examples
+from projner.train import alignment, auxiliary, card, examples, trackers
 from projner.train.beside import Source, Written
 from projner.train.config import Training
 from projner.train.data import Labelled, labelled, read_gold
@@ -60,14 +61,18 @@ class Fitted:
     history: list[dict[str, float]]
 
 
-def fit(training: Training) -> Fitted:
+def fit(training: Training, tell: Callable[[str], None] | None = None) -> Fitted:
     """Train as a training file says, or go on where an earlier try ended.
 
-    Raises JobError for what the user can mend, before anything is written.
+    `tell` gets a line of figures now and then. Raises JobError for what the user can mend, before
+    anything is written.
     """
     if not training.output:
         raise JobError("the training has no `output`; add one, or give --output DIR")
+    trackers.check(training.trackers)
     folder = Path(training.output).absolute()
+    # Workers are elsewhere.
+    training = training.model_copy(update={"output": str(folder)})
     data = labelled(training.data, training.seed)
     labels = _labels(training, data)
     dev = _dev(training, labels)
@@ -84,7 +89,11 @@ def fit(training: Training) -> Fitted:
         steps = max(1, math.ceil(training.epochs * -(-rows // training.batch)))
         written = _write_others(folder / "beside", others, reading)
         plan = Plan(training, reading, rows, steps, dev, written)
-        result = _train(plan, folder)
+        sinks: list[trackers.Sink] = [trackers.Told(tell, steps)] if tell else []
+        key = config.fingerprint(str(folder), settings)
+        sinks += trackers.sinks(training.trackers, folder, key, settings)
+        with trackers.following(folder, sinks):
+            result = _train(plan, folder)
         return _finished(plan, result, folder, signature)
 
 
@@ -140,7 +149,9 @@ def _others(training: Training) -> tuple[Source, ...]:
 def _settings(training: Training, data: Labelled, others: Sequence[Source]) -> dict[str, Any]:
     """What the result depends on."""
     kept = training.model_dump(
-        mode="json", exclude={"output", "workers", "device", "batch_tokens"}, exclude_defaults=True
+        mode="json",
+        exclude={"output", "workers", "device", "batch_tokens", "trackers"},
+        exclude_defaults=True,
     )
     model = checkpoints.identity(training.model)
     settings = {**kept, "model": model, "learnt_from": data.signature}

@@ -30,6 +30,7 @@ from projner.train import losses
 from projner.train.batch import Batch
 from projner.train.config import Training
 from projner.train.examples import Reading
+from projner.train.trackers import Journal
 
 if TYPE_CHECKING:
     import torch
@@ -100,6 +101,9 @@ def work(plan: Plan) -> None:
         with given.as_directory() as folder:
             progress = worker.restore(Path(folder))
     model = prepare_model(worker.whole) if world > 1 else worker.whole
+    journal = None
+    if rank == 0 and training.output:
+        journal = Journal(Path(training.output), plan.evaluate_every)
     shard = ray.train.get_dataset_shard("train")
     local = max(1, training.batch // world)
     stopped = False
@@ -117,9 +121,15 @@ def work(plan: Plan) -> None:
             progress.step += 1
             progress.within += 1
             progress.words += words * world
-            progress.seconds += time.perf_counter() - began
+            seconds = time.perf_counter() - began
+            progress.seconds += seconds
+            if journal is not None:
+                speed = table.num_rows * world, seconds
+                journal.step(progress.step, plan.epoch_steps, worker.rate, loss, *speed)
             if progress.step % plan.evaluate_every == 0 or progress.step == plan.steps:
                 stopped = worker.report(progress, loss, world)
+                if journal is not None:
+                    journal.evaluated(progress.history[-1], measured=plan.dev is not None)
             if stopped or progress.step == plan.steps:
                 break
         progress.epoch, progress.within = progress.epoch + 1, 0
@@ -163,6 +173,11 @@ class _Worker:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimiser, lambda step: rate(step, plan.steps, training.warmup)
         )
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+        return float(self.schedule.get_last_lr()[0])
 
     def step(self, model: Any, table: pa.Table, number: int, world: int) -> tuple[float, int]:
         """The optimiser step `number`; the mean loss and the number of words of this worker's share."""
@@ -245,7 +260,7 @@ class _Worker:
             "step": progress.step,
             "epoch": progress.step / self.plan.epoch_steps,
             "loss": loss,
-            "learning_rate": self.schedule.get_last_lr()[0],
+            "learning_rate": self.rate,
             "words_per_second": progress.words / max(progress.seconds, 1e-9),
         }
         for name, since in self.losses.items():
