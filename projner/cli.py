@@ -73,6 +73,16 @@ def _parser() -> argparse.ArgumentParser:
             f"--min-{figure}", type=float, default=0.0, metavar="X", help="leave entities below out"
         )
 
+    export.add_argument(
+        "--corrected", action="store_true", help="only sentences that people checked: gold"
+    )
+
+    take_in = _command(commands, "import", _import, "labels that people corrected, into a run")
+    take_in.add_argument("run_location", metavar="RUN", help="the run that they were exported from")
+    take_in.add_argument("file", metavar="FILE", help="every sentence in it counts as checked")
+    take_in.add_argument("--format", required=True, help="label-studio (its JSON export) or jsonl")
+    take_in.add_argument("--json", action="store_true", help="print JSON instead of text")
+
     report = _command(commands, "report", _report, "a run as a page to look at, worst labels first")
     report.add_argument("run_location", metavar="RUN", help="a run's folder, or a job's output")
     report.add_argument(
@@ -432,9 +442,21 @@ def _export(options: argparse.Namespace) -> None:
         classes=tuple(options.classes),
         min_score=options.min_score,
         min_confidence=options.min_confidence,
+        corrected=options.corrected,
     )
     count = export(options.run_location, options.format, options.output, choice)
     print(f"{count:,} sentences in {options.output}")
+
+
+def _import(options: argparse.Namespace) -> None:
+    from projner.export import importing
+    from projner.report import summary
+
+    done = importing.import_file(options.run_location, options.file, options.format)
+    if options.json:
+        print(json.dumps(done.as_json(), ensure_ascii=False))
+    else:
+        print(summary.of_import(done))
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -49,7 +49,7 @@ from projner.errors import JobError
 from projner.methods import Segment
 from projner.placement import Placement
 from projner.record import Status
-from projner.runs import lease
+from projner.runs import corrections, lease
 from projner.runs.lease import Lease
 from projner.runs.run import Located, Run, Snapshot, Wanted
 from projner.stage import Stage
@@ -235,7 +235,7 @@ def _walk(
     parts: list[Part] = []
     wanted = Wanted(index.ids, index.revisions)
     parent: tuple[Run, Snapshot] | None = None
-    for segment in chain:
+    for number, segment in enumerate(chain):
         began = time.perf_counter()
         run = Run(output / "runs" / segment.fingerprint)
         before = run.latest()
@@ -261,7 +261,10 @@ def _walk(
                         raise settled.UnsettledError
                     joined.enter_context(session())
                     attempt = located.attempts + 1 if retry else 0
-                    work = _Work(job, segment, run, index, parent, attempt)
+                    given = None
+                    if number == len(chain) - 1:
+                        given = corrections.kept(run, index.ids, index.revisions)
+                    work = _Work(job, segment, run, index, parent, attempt, given)
                     written = _compute(work, todo, held)
                 snapshot = run.publish(
                     wanted,
@@ -404,6 +407,8 @@ class _Work:
     index: corpora.Index
     parent: tuple[Run, Snapshot] | None
     attempt: int
+    corrections: pa.Table | None
+    """What people gave as labels of rows, if they did."""
 
     def reads(self, wanted: np.ndarray, rows: int) -> list[Read]:
         """Calls that give the rows that are `wanted` (bool), up to `rows` each."""
@@ -543,7 +548,9 @@ def _stream(
             udf_modifying_row_count=False,
         )
     dataset = dataset.map_batches(
-        partial(_write, run, work.attempt), batch_size=None, batch_format="pyarrow"
+        partial(_write, run, work.attempt, work.corrections),
+        batch_size=None,
+        batch_format="pyarrow",
     )
     names: list[str] = []
     written = 0
@@ -562,11 +569,13 @@ def _apply(taught: Sequence[_Taught], run: str, table: pa.Table) -> pa.Table:
     return actors.apply([each.ready() for each in taught], run, table)
 
 
-def _write(run: Run, attempt: int, table: pa.Table) -> pa.Table:
+def _write(run: Run, attempt: int, given: pa.Table | None, table: pa.Table) -> pa.Table:
     columns = [name for name in record.COLUMNS if name in table.column_names]
     shard = table.select(columns).cast(
         record.schema(columns, record.classes(table.schema.metadata))
     )
+    if given is not None:
+        shard = corrections.put_over(given, shard)
     began = time.perf_counter()
     name = run.write_shard(shard, metrics.seconds(table), attempt)
     metrics.written(shard, run.fingerprint, time.perf_counter() - began)

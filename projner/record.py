@@ -94,6 +94,10 @@ TRANSIENT: dict[str, pa.DataType] = {
 which stand beside `links` as evidence of their own."""
 
 
+CORRECTED = "corrected: "
+"""How the `status_detail` of a row begins whose labels people gave; then comes the name of their file."""
+
+
 class Status(str, Enum):
     """What became of a row. Only `ok` rows carry `ner_tags`."""
 
@@ -148,6 +152,11 @@ def type_of(column: str) -> pa.DataType:
 def is_open(table: pa.Table) -> np.ndarray:
     """Rows (bool, one per row) that stages still work on: status `ok`."""
     return np.asarray(pc.equal(table["status"], Status.OK.value).combine_chunks().fill_null(False))
+
+
+def is_corrected(details: pa.ChunkedArray) -> np.ndarray:
+    """Rows (bool) whose labels people gave, by their `status_detail`."""
+    return np.asarray(pc.starts_with(details.combine_chunks(), CORRECTED).fill_null(False))
 
 
 def with_column(table: pa.Table, name: str, values: pa.Array | list[Any]) -> pa.Table:

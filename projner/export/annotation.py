@@ -34,9 +34,9 @@ def brat(sentences: Iterable[Sentence], folder: Path) -> None:
 
 
 def label_studio(sentences: Iterable[Sentence], path: Path, signature: str = "") -> None:
-    """Tasks with predictions, for Label Studio's import; the labelling interface is in its manual.
+    """Tasks for Label Studio's import, with predictions; what people corrected is an annotation already.
 
-    `signature` tells its users which run the predictions come from.
+    The labelling interface is in its manual. `signature` tells its users which run the predictions come from.
     """
     with path.open("w", encoding="utf-8") as file:
         file.write("[")
@@ -69,6 +69,8 @@ def _task(sentence: Sentence, signature: str) -> dict[str, Any]:
     data = {"text": sentence.text, "id": str(sentence.id), "lang": sentence.language}
     if sentence.source_text is not None:
         data["source"] = sentence.source_text
+    if sentence.corrected:
+        return {"data": data, "annotations": [{"ground_truth": True, "result": results}]}
     score = min((entity["score"] for entity in sentence.entities), default=None)
     prediction = {"model_version": signature, "result": results}
     return {"data": data, "predictions": [{**prediction, **({"score": score} if score else {})}]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -39,6 +39,8 @@ class Choice:
     """Classes of entities; all by default."""
     min_score: float = 0.0
     min_confidence: float = 0.0
+    corrected: bool = False
+    """Only those whose labels people gave."""
 
 
 class Sentence(NamedTuple):
@@ -64,12 +66,22 @@ class Sentence(NamedTuple):
 
     def offsets(self) -> list[tuple[int, int]]:
         """Where each token stands in `text`, in characters, end exclusive."""
-        found, end = [], 0
-        for token in self.tokens:
-            start = self.text.index(token, end)
-            end = start + len(token)
-            found.append((start, end))
-        return found
+        return offsets(self.text, self.tokens)
+
+    @property
+    def corrected(self) -> bool:
+        """Whether people gave its labels."""
+        return (self.detail or "").startswith(record.CORRECTED)
+
+
+def offsets(text: str, tokens: Sequence[str]) -> list[tuple[int, int]]:
+    """Where each token stands in a text, in characters, end exclusive."""
+    found, end = [], 0
+    for token in tokens:
+        start = text.index(token, end)
+        end = start + len(token)
+        found.append((start, end))
+    return found
 
 
 def sentences(run: Run, snapshot: Snapshot, choice: Choice) -> Iterator[Sentence]:
@@ -121,6 +133,8 @@ def _wanted(table: pa.Table, choice: Choice) -> pa.ChunkedArray:
     if choice.languages:
         known = pc.is_in(table["target_lang"], value_set=pa.array(choice.languages))
         wanted = pc.and_(wanted, known)
+    if choice.corrected:
+        wanted = pc.and_(wanted, pa.array(record.is_corrected(table["status_detail"])))
     return wanted
 
 

@@ -35,7 +35,8 @@ def iob2(sentences: Iterable[Sentence], path: Path) -> None:
 
 
 def jsonl(sentences: Iterable[Sentence], path: Path) -> None:
-    """An object a line: `id`, `lang`, `text`, `tokens`, `ner_tags`, `entities`, `source_text`.
+    """An object a line: `id`, `lang`, `text`, `tokens`, `ner_tags`, `entities`, `source_text`,
+    and whether people `corrected` it.
 
     Entities have words (`start`, `end`) and characters of the text (`start_char`, `end_char`), ends
     exclusive. `projner.corpus` reads such files back.
@@ -59,6 +60,7 @@ def jsonl(sentences: Iterable[Sentence], path: Path) -> None:
                 "ner_tags": sentence.tags,
                 "entities": entities,
                 "source_text": sentence.source_text,
+                "corrected": sentence.corrected,
             }
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 

@@ -78,7 +78,7 @@
   function summary() {
     find("about").textContent = `run ${run.run}, snapshot ${run.snapshot}, ${run.created}`;
     find("signature").textContent = run.signature;
-    find("sample").textContent = `This page holds ${run.shown}. Counts above are of all sentences.`;
+    find("sample").textContent = `This page holds ${run.shown}. The counts and histograms are of all.`;
     const given = run.classes.reduce((sum, row) => sum + row[1], 0);
     const placed = run.classes.reduce((sum, row) => sum + row[2], 0);
     const projected = run.classes.reduce((sum, row) => sum + row[3], 0);

@@ -9,6 +9,7 @@ from projner.report.table import table
 
 if TYPE_CHECKING:
     from projner.chain import Step
+    from projner.export.importing import Imported
     from projner.pipeline import Result
     from projner.plan.sizes import Plan
     from projner.runs.history import Collected, Difference
@@ -87,10 +88,38 @@ def refresh_as_json(
     }
 
 
+def of_import(imported: Imported) -> str:
+    """What a file of corrections changed, and how good the projected labels were by it."""
+    if imported.snapshot == imported.before:
+        lines = [f"nothing has changed: snapshot {imported.snapshot} has these corrections already"]
+    else:
+        lines = [
+            f"snapshot {imported.snapshot}: {imported.rows:,} sentences checked by people; "
+            f"{imported.relabelled:,} labelled otherwise, {imported.confirmed:,} confirmed, "
+            f"{imported.known:,} known"
+        ]
+    if imported.untouched:
+        lines.append(f"{imported.untouched:,} tasks without an annotation stay as they are")
+    if imported.widened:
+        lines.append(f"{imported.widened:,} regions were widened to whole words")
+    if imported.projected:
+        evaluation = imported.projected
+        rows = [
+            (name, figures.precision, figures.recall, figures.f1, figures.support)
+            for name, figures in [*evaluation.classes.items(), ("overall", evaluation.overall)]
+        ]
+        header = ("class", "precision", "recall", "F1", "support")
+        lines += ["", "The labels before, against these:", "", table(header, rows), ""]
+        lines += [f"signature {evaluation.signature}"]
+    return "\n".join([*lines, f"run       {imported.run}"])
+
+
 def of_snapshots(snapshots: Sequence[Snapshot]) -> str:
     """A line for each snapshot: when, rows by status, entities, and the snapshot it was made from."""
     statuses = list(dict.fromkeys(name for each in snapshots for name in each.statuses))
-    header = ("snapshot", "created", "rows", *statuses, "entities", "shards", "made from")
+    corrected = any(each.corrected for each in snapshots)
+    more = ("corrected",) if corrected else ()
+    header = ("snapshot", "created", "rows", *statuses, "entities", *more, "shards", "made from")
     rows = [
         (
             str(each.number),
@@ -98,6 +127,7 @@ def of_snapshots(snapshots: Sequence[Snapshot]) -> str:
             each.rows,
             *(each.statuses.get(name, 0) for name in statuses),
             sum(each.entities.values()),
+            *([each.corrected] if corrected else []),
             len(each.shards),
             f"{each.parent}@{each.parent_snapshot}" if each.parent else "corpus",
         )

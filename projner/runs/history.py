@@ -20,6 +20,7 @@ from projner.storage import Place
 
 COMPARED_ROWS = 10_000
 """Rows whose content is compared at once."""
+_WITH_FILES = ("data", "index", "snapshots", "corrections")
 _NOT_CONTENT = {"id", "revision", "origin"}
 
 
@@ -186,7 +187,7 @@ def _collect(run: Run, keep: int, children: Iterable[Run]) -> Collected:
         for name in (run.folder / "index").files()
         if snapshots and name not in indexes
     ]
-    for folder in (run.folder, data, run.folder / "index", run.folder / "snapshots"):
+    for folder in (run.folder, *map(run.folder.__truediv__, _WITH_FILES)):
         others += folder.lost()
     for place in others:
         place.remove()

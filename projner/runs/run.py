@@ -7,6 +7,7 @@ OUT/runs/FINGERPRINT/
   index/*.parquet       a snapshot's rows in corpus order: id, revision, file, position, shard
   snapshots/N.json      the shards and the index that snapshot N is made of, and its counts
   steps/                results of corpus-wide steps, such as the priors of an aligner
+  corrections/*.parquet labels that people gave; see `projner.runs.corrections`
   lease/                who writes here
 ```
 
@@ -45,6 +46,7 @@ Ints = npt.NDArray[Any]
 READERS = 8
 """Shards that are read at once, for an object store answers slowly."""
 _SECONDS = b"projner.seconds"
+_CORRECTED = "|corrected:"
 _STATUSES = [status.value for status in Status]
 
 
@@ -73,6 +75,8 @@ class Snapshot:
     """Where the sentences came from, as the job has it."""
     seconds: dict[str, float]
     """What each step took for the rows in `shards`, over all actors."""
+    corrected: int = 0
+    """Rows whose labels people gave."""
 
 
 @dataclass(frozen=True)
@@ -154,14 +158,22 @@ class Run:
 
         `seconds`, if given, says how long each step took for these rows; it goes into the metadata.
         """
+        # Rows of other shards were counted there.
+        metadata = {k: v for k, v in (table.schema.metadata or {}).items() if k != _SECONDS}
         if seconds:
-            metadata = {**(table.schema.metadata or {}), _SECONDS: json.dumps(dict(seconds))}
-            table = table.replace_schema_metadata(metadata)
+            metadata[_SECONDS] = json.dumps(dict(seconds)).encode()
+        table = table.replace_schema_metadata(metadata)
         moment = f"{time.time_ns() // 1_000_000:012x}"
         name = f"{attempt:04}-{moment}-{uuid.uuid4().hex[:12]}.parquet"
         with self._explained():
             (self.folder / "data" / name).write_table(table)
         return name
+
+    def keep_beside(self, folder: str, name: str, table: pa.Table) -> None:
+        """Write a table that is no shard into a folder of the run's own."""
+        with self._explained():
+            (self.folder / folder).make()
+            (self.folder / folder / name).write_table(table)
 
     def locate(self, wanted: Wanted, statuses: bool = False) -> Located:
         """Where the rows that are wanted are: of several shards, in that of the newest attempt."""
@@ -203,7 +215,7 @@ class Run:
             wanted: the rows.
             origins: `file` and `position` of each row.
             parent: fingerprint and snapshot number of the run that this one read.
-            signature: how the rows were made, in one line.
+            signature: how the rows were made, in one line; how many people corrected is added.
             corpus: where the sentences came from.
             written: names of shards that must be there.
             confirm: called last of all; what it raises keeps the snapshot from being published.
@@ -243,7 +255,7 @@ class Run:
             parent=parent[0] if parent else None,
             parent_snapshot=parent[1] if parent else None,
             created=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-            signature=signature,
+            signature=_with_corrected(signature, counted.corrected),
             rows=len(wanted),
             statuses=dict(sorted(statuses.items())),
             entities=dict(sorted(counted.entities.items())),
@@ -253,6 +265,7 @@ class Run:
             index=index,
             corpus=corpus or {},
             seconds=dict(sorted(counted.seconds.items())),
+            corrected=counted.corrected,
         )
         if not np.array_equal(self.ids(snapshot), wanted.ids):
             raise RuntimeError(f"{self.folder}: the index was not stored as it was written")
@@ -280,7 +293,7 @@ class Run:
             there = ", ".join(map(str, self.snapshots())) or "none"
             raise JobError(f"{self.folder}: has no snapshot {number}; there are {there}") from None
         stored = json.loads(text)
-        known = {each.name for each in fields(Snapshot)}
+        known = [each.name for each in fields(Snapshot) if each.name in stored]
         return Snapshot(**{**{k: stored[k] for k in known}, "shards": tuple(stored["shards"])})
 
     def latest(self) -> Snapshot | None:
@@ -427,6 +440,7 @@ class Counts:
     filtered: Counter[str] = field(default_factory=Counter)
     entities: Counter[str] = field(default_factory=Counter)
     abstained: int = 0
+    corrected: int = 0
     seconds: Counter[str] = field(default_factory=Counter)
 
     def add(self, rows: pa.Table) -> None:
@@ -436,6 +450,7 @@ class Counts:
         details = pc.if_else(pc.equal(rows["status"], "filtered"), rows["status_detail"], None)
         named = pc.extract_regex(details, r"^(?P<name>[A-Z]+-[A-Z]+): ")
         self.filtered.update(_counts(pc.struct_field(named, "name").drop_null()))
+        self.corrected += int(record.is_corrected(rows["status_detail"]).sum())
         if "target_entities" in rows.column_names:
             labels = pc.struct_field(pc.list_flatten(rows["target_entities"]), "label")
             self.entities.update(_counts(labels))
@@ -451,6 +466,11 @@ def attempt_of(shard: str) -> int:
 def written_at(shard: str) -> float:
     """When a shard was written, in seconds since 1970, by its writer's clock."""
     return int(shard.split("-")[1], 16) / 1000
+
+
+def _with_corrected(signature: str, rows: int) -> str:
+    stages = signature.partition(_CORRECTED)[0]
+    return f"{stages}{_CORRECTED}{rows}" if rows else stages
 
 
 def handed_on(revisions: Ints, attempts: Ints) -> Ints:
