@@ -166,8 +166,8 @@ def read(path: str, column: str) -> Iterator[Sentence]:
             fields = line.split("\t")
             if len(fields) != len(COLUMNS):
                 raise JobError(
-                    f"{where}: has {len(fields)} columns where CoNLL-U has {len(COLUMNS)}, parted by "
-                    "tabs; mend the line"
+                    f"{where}: CoNLL-U has {len(COLUMNS)} columns, parted by tabs, and this line has "
+                    f"{len(fields)}; mend it"
                 )
             if _NO_WORD.fullmatch(fields[0]):
                 continue

@@ -119,6 +119,17 @@ class Workers(Section):
     max_failures: int = Field(3, ge=-1)
     """Lost workers after which the training gives up; -1: never."""
 
+    @model_validator(mode="after")
+    def _check(self) -> Workers:
+        if isinstance(self.count, tuple) and not 1 <= self.count[0] <= self.count[1]:
+            raise ValueError("count is a number, or the least and the most of at least 1")
+        return self
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The least and the most workers."""
+        return self.count if isinstance(self.count, tuple) else (self.count, self.count)
+
 
 class Training(Section):
     """A whole training file."""

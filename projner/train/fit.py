@@ -86,6 +86,11 @@ def fit(training: Training, tell: Callable[[str], None] | None = None) -> Fitted
     _begin(folder, settings)
     with pipeline.session():
         rows = _write(folder / "examples", data.parts, partial(_encode, reading=reading))
+        if rows < training.workers.bounds[1]:
+            raise JobError(
+                f"{rows} sentences are too few for {training.workers.bounds[1]} workers; lower "
+                "workers.count"
+            )
         steps = max(1, math.ceil(training.epochs * -(-rows // training.batch)))
         written = _write_others(folder / "beside", others, reading)
         plan = Plan(training, reading, rows, steps, dev, written)
@@ -268,7 +273,7 @@ def _write_part(part: Read, file: Path, encode: Callable[[pa.Table], pa.Table]) 
 def _train(plan: Plan, folder: Path) -> ray.train.Result:
     """Have Ray Train do the work of the plan; it goes on from its last checkpoint by itself."""
     workers = plan.training.workers
-    least, most = workers.count if isinstance(workers.count, tuple) else (workers.count,) * 2
+    least, most = workers.bounds
     cluster = ray.cluster_resources()
     gpus = workers.gpus
     if gpus is None:

@@ -14,7 +14,7 @@ from projner.cli import main
 from projner.demo.write_corpus import CORPUS
 from projner.errors import JobError
 from projner.evaluate import f1, tagging
-from projner.train import fit
+from projner.train import fit, loop
 from projner.train.config import Gold, Training
 from tests.train.dying import DiesOnce
 
@@ -76,6 +76,30 @@ def test_two_workers_take_the_steps_of_one(ray_session, training: dict[str, Any]
     assert made.f1 is None
 
 
+def test_a_group_of_workers_may_grow_and_shrink(training: dict[str, Any], monkeypatch):
+    """What Ray Train is asked for; a cluster that changes is not here."""
+    asked: dict[str, Any] = {}
+
+    class Asked:
+        def __init__(self, work: Any, **given: Any) -> None:
+            asked.update(given)
+
+        def fit(self) -> None:
+            pass
+
+    monkeypatch.setattr(fit.ray.train.torch, "TorchTrainer", Asked)
+    monkeypatch.setattr(fit.ray, "cluster_resources", lambda: {"CPU": 8.0})
+    monkeypatch.setattr(fit.ray.data, "read_parquet", lambda folder: folder)
+    workers = {"count": [1, 4], "max_failures": -1}
+    settings = Training.model_validate({**training, "workers": workers, "device": "cpu"})
+    fit._train(loop.Plan(settings, None, 64, 8, None), Path("out"))
+    scaling = asked["scaling_config"]
+    assert scaling.elasticity_enabled
+    assert (scaling.min_workers, scaling.max_workers) == (1, 4)
+    assert scaling.resources_per_worker == {"CPU": 1.0}
+    assert asked["run_config"].failure_config.max_failures == -1
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -84,6 +108,12 @@ def test_two_workers_take_the_steps_of_one(ray_session, training: dict[str, Any]
         ({"max_tokens": 100_000}, "fewer than max_tokens"),
         ({"patience": 2, "dev": None}, "patience needs gold under `dev`"),
         ({"data": {}}, "names nothing to learn from"),
+        ({"workers": {"count": [3, 2]}}, "the least and the most of at least 1"),
+        ({"auxiliary": {"path": "DATES"}}, "CoNLL-U has 10 columns"),
+        (
+            {"auxiliary": {"path": "DATES", "column": "pos"}},
+            "auxiliary.0.column: Input should be 'upos'",
+        ),
         ({"epoch": 2}, "unknown key `epoch`; did you mean `epochs`"),
     ],
 )
