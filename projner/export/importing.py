@@ -198,8 +198,8 @@ def _words(where: str, region: Region, row: _Row) -> tuple[Span, bool]:
 def _characters(where: str, region: Region, text: str) -> tuple[int, int]:
     """Where a region begins and ends in a text.
 
-    Label Studio runs in a browser, where characters beyond the first 65,536 count twice. What stands
-    there says which way of counting is meant.
+    Some versions of Label Studio count characters beyond the first 65,536 twice, as browsers do, others
+    do not. What stands there says which way of counting is meant.
     """
     bounds = region.start, region.end
     if region.text is not None and text[slice(*bounds)] != region.text:

@@ -89,6 +89,7 @@
     ];
     if (given && placed) facts.push([percent(placed, given), `of ${number(given)} source entities projected`]);
     if (run.abstained) facts.push([number(run.abstained), "too doubtful"]);
+    if (run.corrected) facts.push([number(run.corrected), "checked by people"]);
     if (run.gold) facts.push([run.gold.overall.f1.toFixed(3), "F1 against gold"]);
     find("facts").append(...facts.map(([value, name]) => element("li", {}, element("b", {}, value), element("span", {}, name))));
 
@@ -140,7 +141,8 @@
 
   function text(pair) {
     const sides = [pair.source, pair.target].map((side) => side.text ?? side.words.join(" "));
-    return [...sides, pair.detail || "", pair.id, pair.place].join("\n").toLowerCase();
+    pair.searched ??= [...sides, pair.detail || "", pair.id, pair.place].join("\n").toLowerCase();
+    return pair.searched;
   }
   function matching(wanted) {
     const words = wanted.text.toLowerCase();

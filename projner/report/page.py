@@ -171,6 +171,7 @@ def _summary(run: Run, snapshot: Snapshot, overview: sample.Overview) -> dict[st
         "statuses": dict(sorted(snapshot.statuses.items(), key=lambda item: -item[1])),
         "filtered": snapshot.filtered,
         "abstained": snapshot.abstained,
+        "corrected": snapshot.corrected,
         "classes": [
             [name, overview.source[name], overview.placed[name], snapshot.entities.get(name, 0)]
             for name in classes

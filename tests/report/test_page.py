@@ -202,7 +202,8 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     if chromium is None:
         pytest.skip("needs Chromium (Debian's package chromium)")
     folder = tmp_path_factory.mktemp("pages")
-    made(folder / "first", ROWS)
+    checked = {**ROWS[3], "status_detail": "corrected: checked.jsonl"}
+    made(folder / "first", [*ROWS[:3], checked, ROWS[4]])
     made(folder / "gold", ROWS[:1])
     many = [
         row(f"Ada {n} .", f"Ada {n} .", [], [span(0, 1, "PER", **certain(n / 100))])
@@ -295,6 +296,7 @@ def test_the_worst_come_first_and_what_failed_before_what_has_no_entity(seen) ->
     assert ids(seen["first"]) == ["2", "0", "1", "4", "3"]
     assert ids(seen["best"]) == ["3", "4", "1", "0", "2"]
     assert seen["first"]["count"] == "1\u20135 of 5 sentences"
+    assert "1checked by people" in seen["first"]["facts"]
     assert seen["first"]["facts"][:3] == ["5sentences", "80.0 %are ok", "6entities"]
 
 
