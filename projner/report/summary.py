@@ -174,7 +174,9 @@ def _by_count(counts: dict[str, int]) -> list[tuple[str, int]]:
 def of_training(fitted: Fitted) -> str:
     """Figures of every evaluation, and where the tagger is."""
     beside = [name for name in fitted.history[0] if name.endswith(("_loss", "_retrieval"))]
+    in_rounds = any("round" in row for row in fitted.history)
     header = (
+        *(["round"] * in_rounds),
         "step",
         "epoch",
         "loss",
@@ -185,6 +187,7 @@ def of_training(fitted: Fitted) -> str:
     measured = fitted.f1 is not None
     rows = [
         (
+            *([round(row["round"])] * in_rounds),
             round(row["step"]),
             row["epoch"],
             row["loss"],

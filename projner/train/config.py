@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from projner.config import LanguageCode, Paths, Section, one_or_several
 from projner.devices import Device, Precision
@@ -57,11 +57,97 @@ class Data(Section):
     limit: int | None = Field(None, ge=1)
     """Sentences in all, at most, drawn by `seed`."""
 
+
+class Learned(Section):
+    """Weights of teachers, sentence by sentence, by how much it is like the language of each (Wu et al.
+    2020, arXiv 2004.12440): a classifier learns to tell these languages apart by what an encoder makes of
+    their sentences, and is then shown those that the teachers have labelled."""
+
+    model: str
+    """The encoder, one that knows all of the languages: a folder, or a name on the Hugging Face hub."""
+    revision: str | None = None
+    """hub: the revision; pin it for a training that can be repeated."""
+    texts: Annotated[tuple[Gold, ...], BeforeValidator(one_or_several)]
+    """For each of `runs` a CoNLL file in the language that its tagger learnt from."""
+    sentences: int = Field(2000, ge=1)
+    """Of each text, at most."""
+    rank: int = Field(64, ge=1)
+    """Of the matrix that compares sentences with languages."""
+    orthogonality: float = Field(0.01, ge=0)
+    """What it costs that the vectors of two languages are alike."""
+
+
+def _kind_of_weights(value: Any) -> str:
+    if isinstance(value, str):
+        return "name"
+    return "learned" if isinstance(value, Mapping | Learned) else "numbers"
+
+
+Weights = Annotated[
+    Annotated[Literal["uniform"], Tag("name")]
+    | Annotated[tuple[Annotated[float, Field(ge=0)], ...], Tag("numbers")]
+    | Annotated[Learned, Tag("learned")],
+    Discriminator(_kind_of_weights),
+]
+
+
+class Teachers(Section):
+    """Taggers whose label probabilities a student learns, on text that nobody has labelled."""
+
+    runs: Annotated[Paths, Field(min_length=1)]
+    """Of each teacher the run of a job over the same text, of method transfer (or ensemble): their newest
+    snapshots have the probabilities."""
+    weights: Weights = "uniform"
+    """What each teacher's word counts: all the same, a number for each, or a section with `model` and
+    `texts` for weights by the likeness of languages."""
+    labels: Literal["soft", "agreed", "hard"] = "soft"
+    """soft: the student learns the teachers' mean (`soft_loss`). agreed: where all of them give a word the
+    same label, that one is certain (UniTrans, Wu et al. 2020, arXiv 2007.07683). hard: it learns the
+    likeliest label of the mean as it learns gold."""
+    min_confidence: float = Field(0, ge=0, le=1)
+    """Words whose likeliest label has less probability than this are not learnt from."""
+    share: float = Field(1, gt=0, le=1)
+    """Share of the sentences, drawn by `seed`."""
+    weight: float = Field(1, gt=0)
+    """What a word counts in the loss beside one of `data`."""
+
     @model_validator(mode="after")
-    def _check(self) -> Data:
-        if not self.runs and not self.gold:
-            raise ValueError("names nothing to learn from; give `runs`, `gold` or both")
+    def _check(self) -> Teachers:
+        weights = self.weights
+        if isinstance(weights, str):
+            return self
+        for_each, given = (
+            ("texts", len(weights.texts))
+            if isinstance(weights, Learned)
+            else ("numbers", len(weights))
+        )
+        if given != len(self.runs):
+            raise ValueError(
+                f"`weights` has {given} {for_each} for {len(self.runs)} runs; give one for each"
+            )
+        if not isinstance(weights, Learned) and not sum(weights):
+            raise ValueError("`weights` are all 0; give one of them more")
         return self
+
+
+class SelfTraining(Section):
+    """Rounds of labelling text with the newest tagger and training on `data` and what it is sure of."""
+
+    jobs: Annotated[Paths, Field(min_length=1)]
+    """Job files of method transfer over text in the tagger's language; several for several texts. In
+    each round the newest tagger is the model of their `label_target`."""
+    rounds: int = Field(3, ge=1)
+    """At most: the first round that gains no F1 on `dev` is the last, and the best tagger is kept."""
+    labels: Literal["hard", "soft"] = "hard"
+    """As of `teachers`."""
+    min_confidence: float = Field(0.9, ge=0, le=1)
+    """Words whose label has less probability than this are not learnt from."""
+    weight: float = Field(1, gt=0)
+    """What a word counts in the loss beside one of `data`."""
+
+
+def _one_section_or_several(value: Any) -> Any:
+    return (value,) if isinstance(value, Mapping | Section) else value
 
 
 class Auxiliary(Section):
@@ -138,7 +224,11 @@ class Training(Section):
     """The encoder to fine-tune: a folder, or a name on the Hugging Face hub. A tagger keeps its labels."""
     revision: str | None = None
     """hub: the revision; pin it for a training that can be repeated."""
-    data: Data
+    data: Data = Data()
+    teachers: Annotated[tuple[Teachers, ...], BeforeValidator(_one_section_or_several)] = ()
+    """Distillation, instead of `data` or beside it; several sections for several texts."""
+    self_training: SelfTraining | None = None
+    """After a first round of `data` and `teachers`, further ones in which the newest tagger teaches."""
     dev: Gold | None = None
     """Gold that checkpoints are compared on; without it the last one is kept."""
     output: str | None = None
@@ -164,7 +254,8 @@ class Training(Section):
     max_tokens: int | None = Field(None, ge=8)
     """Sub-words, special ones included, that the model reads at once; its own limit by default."""
     soft_loss: Literal["mse", "kl"] = "mse"
-    """How a teacher's probabilities are matched, where the data have some."""
+    """How teachers' probabilities are matched: by the squared distance of the softmax, or by its
+    Kullback-Leibler divergence."""
     seed: int = 0
     device: Device = "auto"
     dtype: Precision = "auto"
@@ -183,6 +274,12 @@ class Training(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Training:
+        if not (self.data.runs or self.data.gold or self.teachers):
+            raise ValueError(
+                "names nothing to learn from; give `runs` or `gold` under `data`, or `teachers`"
+            )
+        if self.self_training is not None and self.dev is None:
+            raise ValueError("self_training compares its rounds on gold; name some under `dev`")
         if self.patience is not None and self.dev is None:
             raise ValueError("patience needs gold under `dev`")
         return self

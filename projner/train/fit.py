@@ -3,6 +3,7 @@
 ```
 OUTPUT/
   training.yaml   what the result depends on
+  weights-N.npz   what gives the teachers of section N their weights, where that is learnt
   examples/       the examples of an epoch, Parquet
   beside/         what is learnt beside the tags, Parquet, a folder for each task
   metrics.jsonl   figures as they come; see `trackers`
@@ -41,12 +42,21 @@ from projner.errors import JobError
 from projner.evaluate import f1
 from projner.label.decode import Labels
 from projner.pipeline import Read, Reads
-from projner.train import alignment, auxiliary, card, examples, trackers
+from projner.train import (
+    alignment,
+    auxiliary,
+    card,
+    examples,
+    self_training,
+    teachers,
+    trackers,
+)
 from projner.train.beside import Source, Written
-from projner.train.config import Training
+from projner.train.config import Learned, Training
 from projner.train.data import Labelled, labelled, read_gold
 from projner.train.examples import Reading
 from projner.train.loop import STATE, Plan, Progress, new_model, work
+from projner.train.teachers import Lesson
 
 
 @dataclass(frozen=True)
@@ -70,11 +80,13 @@ def fit(training: Training, tell: Callable[[str], None] | None = None) -> Fitted
     if not training.output:
         raise JobError("the training has no `output`; add one, or give --output DIR")
     trackers.check(training.trackers)
+    if training.self_training is not None:
+        return self_training.rounds(training, training.self_training, partial(fit, tell=tell))
     folder = Path(training.output).absolute()
     # Workers are elsewhere.
     training = training.model_copy(update={"output": str(folder)})
-    data = labelled(training.data, training.seed)
-    labels = _labels(training, data)
+    data = _learnt_from(training)
+    labels = _labels(training, data.classes)
     dev = _dev(training, labels)
     others = _others(training)
     settings = _settings(training, data, others)
@@ -85,7 +97,8 @@ def fit(training: Training, tell: Callable[[str], None] | None = None) -> Fitted
     reading = _reading(training, labels)
     _begin(folder, settings)
     with pipeline.session():
-        rows = _write(folder / "examples", data.parts, partial(_encode, reading=reading))
+        parts = _parts(training, data, labels, folder)
+        rows = _write(folder / "examples", parts, partial(_encode, reading=reading))
         if rows < training.workers.bounds[1]:
             raise JobError(
                 f"{rows} sentences are too few for {training.workers.bounds[1]} workers; lower "
@@ -102,12 +115,57 @@ def fit(training: Training, tell: Callable[[str], None] | None = None) -> Fitted
         return _finished(plan, result, folder, signature)
 
 
-def _labels(training: Training, data: Labelled) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class _LearntFrom:
+    """Labelled sentences, and what teachers say of others."""
+
+    labelled: Labelled
+    lessons: list[Lesson]
+
+    @property
+    def classes(self) -> list[str]:
+        told = (lesson.classes for lesson in self.lessons)
+        return sorted({*self.labelled.classes}.union(*told))
+
+    @property
+    def signature(self) -> str:
+        parts = [self.labelled.signature, *(lesson.signature for lesson in self.lessons)]
+        return "|".join(filter(None, parts))
+
+
+def _learnt_from(training: Training) -> _LearntFrom:
+    given = training.data
+    found = Labelled([], (), "")
+    if given.runs or given.gold:
+        found = labelled(given, training.seed)
+    lessons = [
+        teachers.lesson(section, given.ignore, training.seed) for section in training.teachers
+    ]
+    for lesson in lessons:
+        teachers.check(lesson, {*found.classes}.union(*(each.classes for each in lessons)))
+    return _LearntFrom(found, lessons)
+
+
+def _parts(
+    training: Training, data: _LearntFrom, labels: Sequence[str], folder: Path
+) -> list[Read]:
+    """All that there is to learn from, in tables of `data.SCHEMA`, once weights of teachers are learnt."""
+    parts = [*data.labelled.parts]
+    for number, lesson in enumerate(data.lessons):
+        file = folder / f"weights-{number}.npz"
+        if isinstance(lesson.section.weights, Learned) and not file.exists():
+            learn = ray.remote(num_cpus=1, max_calls=1)(Lesson.learn)
+            ray.get(learn.remote(lesson, file, training.seed))
+        parts += lesson.parts(labels, training.data.ignore, file)
+    return parts
+
+
+def _labels(training: Training, classes: Sequence[str]) -> tuple[str, ...]:
     """The tags that the tagger will know: the model's own if it is a tagger, else those of the data.
 
     Raises JobError where a tagger does not know the classes of the data.
     """
-    wanted = ("O", *(f"{prefix}-{name}" for name in data.classes for prefix in "BI"))
+    wanted = ("O", *(f"{prefix}-{name}" for name in classes for prefix in "BI"))
     names = checkpoints.load_config(training.model, training.revision).id2label
     own = tuple(names[number] for number in sorted(names))
     try:
@@ -151,7 +209,7 @@ def _others(training: Training) -> tuple[Source, ...]:
     return tuple(found)
 
 
-def _settings(training: Training, data: Labelled, others: Sequence[Source]) -> dict[str, Any]:
+def _settings(training: Training, data: _LearntFrom, others: Sequence[Source]) -> dict[str, Any]:
     """What the result depends on."""
     kept = training.model_dump(
         mode="json",
@@ -164,7 +222,7 @@ def _settings(training: Training, data: Labelled, others: Sequence[Source]) -> d
     return {**settings, "beside": signatures} if signatures else settings
 
 
-def _signature(training: Training, data: Labelled, others: Sequence[Source]) -> str:
+def _signature(training: Training, data: _LearntFrom, others: Sequence[Source]) -> str:
     kept = training.model_dump(
         mode="json",
         include={"epochs", "batch", "learning_rate", "warmup", "weight_decay", "seed", "soft_loss"},
