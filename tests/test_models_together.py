@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from projner import config, pipeline
@@ -15,6 +16,9 @@ from projner.demo.write_corpus import CORPUS
 from projner.evaluate import f1
 from projner.evaluate.f1 import Labelled
 from projner.tags import to_spans
+from projner.train import teachers
+from projner.train.config import Data, Teachers
+from projner.train.data import labelled
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 ROWS = 40
@@ -108,6 +112,17 @@ def test_every_method_in_either_direction(
             best = [classes[place] for place in probs.argmax(axis=1)]
             spans = [(e["start"], e["end"], e["label"]) for e in row["target_entities"]]
             assert [tuple(span) for span in to_spans(best)] == spans
+    # A training learns from their labels, and from what both of them find probable.
+    folders = tuple(str(found[name][0].run.folder) for name in ("transfer", "ensemble"))
+    assert labelled(Data(runs=folders)).rows == 2 * ROWS
+    taught = teachers.lesson(Teachers(runs=folders, labels="agreed"))
+    tags = ("O", *(f"{prefix}-{name}" for name in taught.classes for prefix in "BI"))
+    parts = taught.parts(tags, (), tmp_path / "unused")
+    told = pa.concat_tables([part.call() for part in parts])
+    assert sorted(told["tokens"].to_pylist()) == sorted(row["tokens"] for row in rows)
+    for words, probs in zip(told["tokens"].to_pylist(), told["probs"].to_pylist(), strict=True):
+        assert np.shape(probs) == (len(words), len(tags))
+        np.testing.assert_allclose(np.sum(probs, axis=1), 1, atol=0.01)
     # The toy tagger has read no Swahili; English labels and links help it along.
     assert found["ensemble"][2] > transfer
     assert fused > transfer

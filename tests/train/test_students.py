@@ -14,7 +14,7 @@ pytest.importorskip("torch", reason="needs the extra projner[models]")
 from projner import config, pipeline
 from projner.cli import main
 from projner.demo.write_corpus import CORPUS
-from projner.evaluate import f1
+from projner.evaluate import f1, tagging
 from projner.report import summary
 from projner.train import fit, self_training
 from projner.train.config import Training
