@@ -20,5 +20,6 @@ def __getattr__(name: str) -> Any:
     if name in ("Projection", "project_sentence"):
         from projner import methods
 
-        return getattr(methods, name)
+        globals()[name] = getattr(methods, name)
+        return globals()[name]
     raise AttributeError(f"module 'projner' has no attribute {name!r}")

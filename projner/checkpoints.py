@@ -56,6 +56,34 @@ def identity(model: str) -> str:
     return f"sha256:{digest.hexdigest()[:16]}"
 
 
+def whereabouts(model: str, revision: str | None = None) -> str:
+    """Where a checkpoint is: `folder`, `cache` or `hub`, from which it will be fetched.
+
+    Raises JobError where it is not, or cannot be reached.
+    """
+    folder = Path(model).expanduser()
+    if (folder / "model.bin").is_file():
+        # Converted to CTranslate2's format.
+        return "folder"
+    with _explained(model):
+        if folder.is_dir():
+            return "folder"
+        library()
+        from huggingface_hub import HfApi, try_to_load_from_cache
+
+        if isinstance(try_to_load_from_cache(model, "config.json", revision=revision), str):
+            return "cache"
+        try:
+            HfApi().model_info(model, revision=revision, timeout=20)
+        except OSError as error:
+            if "Repository Not Found" in str(error):
+                raise
+            raise JobError(
+                f"{model}: no such folder, and the hub cannot be reached; fetch the model first"
+            ) from None
+    return "hub"
+
+
 def fetch(model: str, revision: str | None = None) -> None:
     """Have a checkpoint of the hub in this machine's cache; a folder needs no fetching.
 

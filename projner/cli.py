@@ -7,7 +7,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -19,21 +20,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, or 2 for what the user can mend."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        code: int | None = options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read what is printed, such as `head`, has enough. Python would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    except JobError as error:
+    except (JobError, OSError) as error:
         if options.debug:
             raise
-        print(f"projner: {error}", file=sys.stderr)
+        print(f"projner: {_one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("projner: interrupted; run the same command again to go on", file=sys.stderr)
         return 130
-    return 0
+    return code or 0
+
+
+def _one_line(error: JobError | OSError) -> str:
+    """What is said of an error: of one that nobody foresaw, such as a full disk, what the system says."""
+    if isinstance(error, JobError):
+        return str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    reason = error.strerror or (str(error).splitlines() or [type(error).__name__])[0]
+    return f"{where}{reason} (--debug shows where that happened)"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,8 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"projner {projner.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
+    _start_commands(commands)
     project = _command(commands, "project", _project, "run a job file: labels onto the target side")
     _job_arguments(project)
+    _watching(project)
 
     refresh = _command(
         commands,
@@ -56,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     refresh.add_argument(
         "--gc", type=_count, metavar="N", help="then keep the newest N snapshots of every run"
     )
-    refresh.add_argument("--json", action="store_true", help="print JSON instead of text")
+    _watching(refresh)
     _run_commands(commands)
 
     export = _command(commands, "export", _export, "a run's labels in a format of other tools")
@@ -100,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
 
     train = _command(commands, "train", _train, "fine-tune a tagger on runs and gold files")
     _file_arguments(train, "TRAINING.yaml")
+    _watching(train)
 
     study = _command(
         commands, "study", _study, "F1 by how much of gold and of runs is learnt from, with a plot"
@@ -129,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--methods", metavar="NAME,...", help="which methods; all by default")
     _set_argument(compare)
     compare.add_argument("--output", required=True, metavar="DIR", help="where runs go")
-    compare.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    _watching(compare)
     compare.add_argument(
         "--choose",
         metavar="FILE",
@@ -216,6 +229,76 @@ def _evaluate_arguments(evaluate: argparse.ArgumentParser) -> None:
         "--repeats", type=_count, default=1, metavar="N", help="how often models are timed; once"
     )
     option("--json", action="store_true", help="print JSON instead of tables")
+
+
+def _start_commands(commands: Any) -> None:
+    """Commands that help before the first job."""
+    doctor = _command(commands, "doctor", _doctor, "what is installed here, and what is missing")
+    doctor.add_argument("--output", default=".", metavar="DIR", help="where runs would go")
+    doctor.add_argument(
+        "--need", type=_names, default=(), metavar="EXTRA,...", help="extras that must be there"
+    )
+    doctor.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+    init = _command(commands, "init", _init, "write a commented job file for the case at hand")
+    init.add_argument(
+        "direction",
+        choices=("translate-test", "translate-train", "bitext"),
+        help="unlabelled target text; labelled source text; parallel text",
+    )
+    init.add_argument("file", metavar="JOB.yaml", help="the file to write; none may be there")
+    init.add_argument("--source-lang", required=True, metavar="LANG", help="such as eng or English")
+    init.add_argument(
+        "--target-lang", required=True, type=_names, metavar="LANG,...", help="such as swh"
+    )
+    for side in ("source", "target", "links"):
+        what = "word links, where there are some" if side == "links" else f"of the {side} side"
+        init.add_argument(f"--{side}", nargs="+", default=(), metavar="FILE", help=what)
+    init.add_argument("--method", default="default", help="a name that `projner compare` lists")
+    init.add_argument("--translator", metavar="MODEL", help="a folder, or a name on the hub")
+    init.add_argument("--tagger", metavar="MODEL", help="a folder, or a name on the hub")
+    init.add_argument(
+        "--aligner", metavar="MODEL", help="a folder, a name on the hub; or eflomal, surface"
+    )
+    init.add_argument("--output", default="projected", metavar="DIR", help="where runs will go")
+
+    validate = _command(
+        commands, "validate", _validate, "is a job file right, and what would be done?"
+    )
+    _file_arguments(validate, "JOB.yaml")
+    validate.add_argument("--json", action="store_true", help="print JSON instead of tables")
+
+    completion = _command(commands, "completion", _completion, "what a shell completes commands by")
+    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+
+
+def _watching(command: argparse.ArgumentParser) -> None:
+    says = command.add_mutually_exclusive_group()
+    says.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    says.add_argument(
+        "--json", action="store_true", help="print JSON, the progress too (on standard error)"
+    )
+
+
+def _shown(options: argparse.Namespace, output: str | None) -> Any:
+    """Show the progress of what runs within, as far as the options want it shown."""
+    from projner.report import live
+
+    if not output:
+        # Whatever runs refuses that by itself, before it begins.
+        return nullcontext()
+    return live.shown(output, "none" if options.quiet else "json" if options.json else "person")
+
+
+def _say(options: argparse.Namespace, text: str, as_json: Any, chatter: Any) -> None:
+    """Print what came out, as text or JSON, and where the log of what libraries printed is."""
+    log = chatter.location if chatter else None
+    if options.json:
+        print(json.dumps({**as_json, "log": log} if isinstance(as_json, dict) else as_json))
+    elif not options.quiet:
+        print(text)
+        if log:
+            print(f"log       {log}")
 
 
 def _run_commands(commands: Any) -> None:
@@ -307,14 +390,16 @@ def _bench_command(commands: Any, name: str, summary: str) -> argparse.ArgumentP
 
 
 def _count(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
+    return _whole(text, 1)
 
 
 def _index(text: str) -> int:
-    if int(text) < 0:
-        raise ValueError
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} on")
     return int(text)
 
 
@@ -363,12 +448,69 @@ def _set_argument(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _doctor(options: argparse.Namespace) -> int:
+    from projner.start import doctor
+
+    found = []
+    for finding in doctor.examine(options.output, options.need):
+        found.append(finding)
+        if not options.json:
+            print(doctor.as_text(finding), flush=True)
+    if options.json:
+        print(doctor.as_json(found))
+    return 0 if doctor.healthy(found) else 2
+
+
+def _init(options: argparse.Namespace) -> None:
+    from projner.start import template
+
+    keys = template.Asked.__dataclass_fields__
+    given = {name: value for name, value in vars(options).items() if name in keys}
+    lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
+    template.write(template.Asked(**{**given, **lists}), options.file)
+    print(f"wrote {options.file}; next: projner validate {options.file}")
+
+
+def _validate(options: argparse.Namespace) -> None:
+    from projner.start import check
+
+    found = check.check(_job(options))
+    print(json.dumps(found.as_json()) if options.json else check.as_text(found))
+
+
+def _completion(options: argparse.Namespace) -> None:
+    try:
+        import shtab
+    except ImportError:
+        raise JobError("completion needs shtab: pip install 'projner[completion]'") from None
+    parser = _parser()
+    for action in _actions(parser):
+        shown = str(action.metavar or "")
+        if shown.endswith((".yaml", "FILE", "FILE_OR_RUN")):
+            action.complete = shtab.FILE
+        elif shown in ("DIR", "RUN"):
+            action.complete = shtab.DIRECTORY
+    print(shtab.complete(parser, options.shell))
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[Any]:
+    """The arguments of every command."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from _actions(command)
+        else:
+            yield action
+
+
 def _project(options: argparse.Namespace) -> None:
     from projner import pipeline
     from projner.report import summary
 
-    result = pipeline.project(_job(options), options.retry)
-    print(summary.of_result(result))
+    job = _job(options)
+    with _shown(options, job.output) as chatter:
+        result = pipeline.project(job, options.retry)
+    _say(options, summary.of_result(result), summary.result_as_json(result), chatter)
 
 
 def _job(options: argparse.Namespace) -> Any:
@@ -383,15 +525,14 @@ def _refresh(options: argparse.Namespace) -> None:
     from projner.runs import history
 
     job = _job(options)
-    result = pipeline.project(job, options.retry)
+    with _shown(options, job.output) as chatter:
+        result = pipeline.project(job, options.retry)
     difference = None
     if result.before is not None:
         difference = history.diff(result.run, result.before, result.snapshot, examples=0)
     collected = history.collect(job.output, options.gc) if options.gc else []
-    if options.json:
-        print(json.dumps(summary.refresh_as_json(result, difference, collected)))
-    else:
-        print(summary.of_refresh(result, difference, collected))
+    found = result, difference, collected
+    _say(options, summary.of_refresh(*found), summary.refresh_as_json(*found), chatter)
 
 
 def _snapshots(options: argparse.Namespace) -> None:
@@ -475,8 +616,10 @@ def _train(options: argparse.Namespace) -> None:
     from projner.train import fit
     from projner.train.config import Training
 
-    fitted = fit.fit(config.read(options.file, Training, _overrides(options)), _tell)
-    print(summary.of_training(fitted))
+    training = config.read(options.file, Training, _overrides(options))
+    with _shown(options, training.output) as chatter:
+        fitted = fit.fit(training, _tell)
+    _say(options, summary.of_training(fitted), summary.training_as_json(fitted), chatter)
 
 
 def _chain(options: argparse.Namespace) -> None:
@@ -541,15 +684,16 @@ def _compare(options: argparse.Namespace) -> None:
         files = [JobFile.read(path, options.set) for path in options.jobs]
     if options.choose:
         choose.check(files)
-    found = compare.compare(files, options.output, _names(options.methods))
+    with _shown(options, options.output) as chatter:
+        found = compare.compare(files, options.output, _names(options.methods))
     beside = suite.tables(options.suite, found) if options.suite else []
     cited = suite.cited(options.suite) if options.suite else []
     comparison.write(found, options.output, beside, cited)
     if options.choose:
         written = choose.write(choose.choose(found), files, options.output, options.choose)
-        print(f"projner: wrote {', '.join(written)}", file=sys.stderr)
-    text = comparison.as_text(found, beside, cited)
-    print(json.dumps(found.as_json()) if options.json else text)
+        if not options.quiet:
+            print(f"projner: wrote {', '.join(written)}", file=sys.stderr)
+    _say(options, comparison.as_text(found, beside, cited), found.as_json(), chatter)
 
 
 def _names(text: str | None) -> list[str]:

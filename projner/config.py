@@ -673,6 +673,8 @@ def _first_error(
         return f"{place}: unknown key `{location[-1]}`{_nearest(location, kind)}"
     if error["type"] == "missing":
         return f"{place}: `{'.'.join(location)}` is missing"
+    if error["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        return f"{place}: {'.'.join(location)}: holds keys of its own, not {error['input']!r}"
     message = re.sub(r"^Value error, ", "", error["msg"])
     return f"{place}: {'.'.join(location)}: {message}" if location else f"{place}: {message}"
 

@@ -86,14 +86,17 @@ def seconds(table: pa.Table) -> dict[str, float]:
     return {name.removeprefix(_SECONDS): pc.sum(table[name]).as_py() or 0.0 for name in names}
 
 
-def written(table: pa.Table, run: str, spent: float) -> None:
-    """Publish what a shard holds, and the seconds that writing it took."""
+def written(table: pa.Table, run: str, spent: float) -> dict[str, int]:
+    """Publish what a shard holds, and the seconds that writing it took; its rows by status."""
     _add("projner_stage_seconds", spent, run=run, stage="write")
     _add("projner_stage_sentences", table.num_rows, run=run, stage="write")
+    by_status: dict[str, int] = {}
     for (language, status), count in statuses(table).items():
         _add("projner_sentences", count, run=run, language=language, status=status)
+        by_status[status] = by_status.get(status, 0) + count
     for (language, outcome), count in outcomes(table).items():
         _add("projner_entities", count, run=run, language=language, outcome=outcome)
+    return by_status
 
 
 def statuses(table: pa.Table) -> dict[tuple[str, str], int]:

@@ -40,6 +40,7 @@ from projner import (
     methods,
     metrics,
     placement,
+    progress,
     record,
     settled,
     storage,
@@ -97,7 +98,7 @@ class Result:
     before: Snapshot | None
     """The run's newest snapshot before this call, which is `snapshot` where nothing changed."""
     computed: int
-    """Rows that this call computed, over all runs; 0 when everything was there already."""
+    """Rows of the last run that this call computed; 0 when everything was there already."""
     parts: tuple[Part, ...]
     """The runs of the chain, in order."""
 
@@ -123,6 +124,7 @@ def session() -> Iterator[None]:
     """
     started = not ray.is_initialized()
     if started:
+        progress.current().does("starting Ray")
         _join(os.environ.get("RAY_ADDRESS"))
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
@@ -130,8 +132,9 @@ def session() -> Iterator[None]:
     context.max_consecutive_actor_init_deaths = actors.DEATHS
     # A batch takes a large model its time on CPUs, and so does a queue for GPUs.
     context.execution_no_progress_timeout_s = 6 * 3600
-    # What goes wrong is raised.
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    if not progress.current().keeps_chatter:
+        # What goes wrong is raised.
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     try:
         yield
     finally:
@@ -140,7 +143,9 @@ def session() -> Iterator[None]:
 
 
 def _join(address: str | None) -> None:
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    kept = progress.current().keeps_chatter
+    level = logging.INFO if kept else logging.ERROR
+    quiet: dict[str, Any] = {"log_to_driver": kept, "logging_level": level}
     if not address:
         # Ray left to itself would join whatever was last started on this machine.
         with _on_loopback():
@@ -203,8 +208,11 @@ def project(
     if unknown:
         raise JobError(f"--retry {unknown[0]}: choose statuses among {', '.join(RETRIED)}")
     output = storage.at(job.output)
+    storage.refuse_file(output)
     job, *beside = map(without_gpus, [job, *beside])
+    progress.current().does("reading the corpus")
     index = known or index_of(job)
+    progress.current().does("looking for what is there")
     with ExitStack() as joined, _explained():
         if beside or not _devices(job):
             chain = _chain(job, index, beside, joined)
@@ -232,6 +240,8 @@ def _walk(
 
     Raises UnsettledError when something must be computed and the segments have no stages to do it.
     """
+    watched = progress.current()
+    watched.plan([segment.name for segment in chain])
     parts: list[Part] = []
     wanted = Wanted(index.ids, index.revisions)
     parent: tuple[Run, Snapshot] | None = None
@@ -241,6 +251,7 @@ def _walk(
         before = run.latest()
         located = run.locate(wanted, bool(retry))
         todo = _todo(located, retry)
+        watched.begin(segment.name, len(todo), int((~todo).sum()))
         snapshot = before
         if before is None or todo.any() or not run.holds(before, wanted, located):
             if todo.any() and not segment.stages:
@@ -250,6 +261,7 @@ def _walk(
                 joined.enter_context(session())
                 # Refused before anything is written.
                 _pools(job, segment)
+            watched.on_begun()
             run.begin(segment.settings)
             with lease.hold(run.folder) as held:
                 # Again, for another job may have written here until now.
@@ -266,6 +278,7 @@ def _walk(
                         given = corrections.kept(run, index.ids, index.revisions)
                     work = _Work(job, segment, run, index, parent, attempt, given)
                     written = _compute(work, todo, held)
+                watched.does("publishing")
                 snapshot = run.publish(
                     wanted,
                     index.origins(),
@@ -287,9 +300,9 @@ def _walk(
                 stages=dict(snapshot.seconds),
             )
         )
+    watched.end()
     assert parent is not None
-    computed = sum(part.computed for part in parts)
-    return Result(*parent, before, computed, tuple(parts))
+    return Result(*parent, before, parts[-1].computed, tuple(parts))
 
 
 def _todo(located: Located, retry: Sequence[str]) -> np.ndarray:
@@ -466,6 +479,7 @@ def _learnt(
     """
     if not step.learns:
         return None
+    progress.current().does(f"learning from the corpus: {step.name}")
     steps = run.folder / "steps"
     pointer = steps / f"{step.name}.json"
     if not pointer.is_file():
@@ -552,6 +566,8 @@ def _stream(
         batch_size=None,
         batch_format="pyarrow",
     )
+    watched = progress.current()
+    watched.does("loading models" if watches else "computing")
     names: list[str] = []
     written = 0
     for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
@@ -559,6 +575,9 @@ def _stream(
             held.check()
         written += int(batch["rows"].to_numpy().sum())
         names += batch["shard"].to_pylist()
+        watched.does("computing")
+        for told in map(json.loads, batch["told"].to_pylist()):
+            watched.add(told["rows"], told["statuses"], told["seconds"])
     expected = sum(read.rows for read in reads)
     if written != expected:
         raise RuntimeError(f"{run.folder}: {written} rows were written of {expected}")
@@ -577,9 +596,11 @@ def _write(run: Run, attempt: int, given: pa.Table | None, table: pa.Table) -> p
     if given is not None:
         shard = corrections.put_over(given, shard)
     began = time.perf_counter()
-    name = run.write_shard(shard, metrics.seconds(table), attempt)
-    metrics.written(shard, run.fingerprint, time.perf_counter() - began)
-    return pa.table({"rows": [table.num_rows], "shard": [name]})
+    seconds = metrics.seconds(table)
+    name = run.write_shard(shard, seconds, attempt)
+    statuses = metrics.written(shard, run.fingerprint, time.perf_counter() - began)
+    told = {"rows": table.num_rows, "statuses": statuses, "seconds": seconds}
+    return pa.table({"rows": [table.num_rows], "shard": [name], "told": [json.dumps(told)]})
 
 
 class Reads(Datasource):  # type: ignore[misc]

@@ -402,6 +402,15 @@ class Remote(Place):
             ]
 
 
+def refuse_file(folder: Place) -> None:
+    """Raise JobError where a folder that is to be written has a file in its place, or above it."""
+    if isinstance(folder, Local):
+        path = Path(folder)
+        there = next(each for each in (path, *path.parents) if each.exists())
+        if not there.is_dir():
+            raise JobError(f"{there}: is a file, not a folder; give another --output")
+
+
 def at(location: str | os.PathLike[str] | Place) -> Place:
     """The place that a path or a URL names.
 

@@ -86,7 +86,9 @@ def test_every_method_in_either_direction(
         assert {row["status"] for row in rows} == {"ok"}
         found[name] = result, rows, figure(rows)
     # What one of them had the tagger see is there for the others, which compute their last run alone.
-    assert [found[name][0].computed for name in ("transfer", "ensemble")] == [ROWS, ROWS]
+    for name in ("transfer", "ensemble"):
+        *before, last = (part.computed for part in found[name][0].parts)
+        assert (set(before), last) == ({0}, ROWS)
     result, rows, fused = found["fused"]
     assert [*result.seconds][-3:] == ["target_labels+target_probs", "nmt_scores", "project"]
     for row in rows:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -139,7 +140,9 @@ def open_at(file: File, offset: int = 0) -> Iterator[Callable[[int], bytes]]:
 
 
 def _reason(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error)).partition("\n")[0]
+    text = (getattr(error, "strerror", None) or str(error)).partition("\n")[0]
+    # Arrow names the file again, and its number for the reason.
+    return re.sub(r".*Detail: \[errno \d+\] ", "", text)
 
 
 def head(file: File) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from projner import columns, config, methods, pipeline, record, storage
+from projner import columns, config, methods, pipeline, progress, record, storage
 from projner.config import JobFile
 from projner.corpus import index as corpora
 from projner.errors import JobError
@@ -158,7 +158,7 @@ def compare(files: Sequence[JobFile], output: str, names: Sequence[str] = ()) ->
     if len(by_name) < len(files):
         raise JobError("two job files have the same name, and so their runs would; rename one")
     plans = {name: _plan(file, names) for name, file in by_name.items()}
-    golds = {name: _gold(file.job) for name, file in by_name.items()}
+    golds = {name: gold_of(file.job) for name, file in by_name.items()}
     outcomes: list[Outcome] = []
     stretches: list[Stretch] = []
     with pipeline.session():
@@ -224,7 +224,8 @@ def _run(plan: _Plan, corpus: config.Corpus, folder: Place) -> dict[str, pipelin
     done = {}
     # Runs of another corpus have a folder of their own, named after its first method.
     places = {corpus.model_dump_json(): folder}
-    for name, job in plan.jobs.items():
+    for number, (name, job) in enumerate(plan.jobs.items(), 1):
+        progress.current().job(f"{folder.name}: {name} ({number} of {len(plan.jobs)})")
         beside = [other for other in plan.jobs.values() if other.corpus == job.corpus]
         place = places.setdefault(job.corpus.model_dump_json(), folder / name)
         there = job.model_copy(update={"output": str(place)})
@@ -253,8 +254,8 @@ def _stretches(corpus: str, done: Mapping[str, pipeline.Result]) -> list[Stretch
     ]
 
 
-def _gold(job: config.Job) -> dict[str, Labelled]:
-    """Gold by language, where the job names some."""
+def gold_of(job: config.Job) -> dict[str, Labelled]:
+    """Gold by language, where the job names some. Raises JobError for what cannot be read."""
     given, languages = job.evaluate.gold, job.corpus.target_lang
     if given is None:
         return {}

@@ -142,7 +142,8 @@ def read_labelled(
         name, pairs = _run_rows(location, language)
     else:
         if not storage.at(location).is_file():
-            raise JobError(f"{location}: no such file; give a CoNLL file, or the folder of a run")
+            what = "holds no run" if storage.at(location).is_folder() else "no such file"
+            raise JobError(f"{location}: {what}; give a CoNLL file, or the folder of a run")
         name = Path(location).name
         pairs = _file_rows(location, token_column, tag_column)
     chosen = list(pairs)[skip : None if limit is None else skip + limit]

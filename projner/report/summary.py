@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from projner.report.table import table
@@ -35,6 +36,24 @@ def of_result(result: Result) -> str:
         f"signature {snapshot.signature}",
     ]
     return "\n".join(lines)
+
+
+def result_as_json(result: Result) -> dict[str, Any]:
+    """The same as JSON values."""
+    snapshot = result.snapshot
+    return {
+        "run": str(result.run.folder),
+        "snapshot": snapshot.number,
+        "rows": snapshot.rows,
+        "computed": result.computed,
+        "statuses": snapshot.statuses,
+        "entities": snapshot.entities,
+        "abstained": snapshot.abstained,
+        "filtered": snapshot.filtered,
+        "seconds": result.seconds,
+        "stage_seconds": result.stages,
+        "signature": snapshot.signature,
+    }
 
 
 def _yield(snapshot: Snapshot) -> list[str]:
@@ -210,6 +229,11 @@ def of_chain(steps: Sequence[Step]) -> str:
     ]
     rows.append(("all", round(sum(step.seconds for step in steps)), None))
     return table(("step", "seconds", "F1"), rows)
+
+
+def training_as_json(fitted: Fitted) -> dict[str, Any]:
+    """The same as JSON values."""
+    return {**asdict(fitted), "model": str(fitted.model)}
 
 
 def of_plan(plan: Plan) -> str:

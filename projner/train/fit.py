@@ -37,7 +37,7 @@ import torch
 import yaml
 
 import projner
-from projner import checkpoints, config, devices, pipeline, subwords
+from projner import checkpoints, config, devices, pipeline, progress, subwords
 from projner.errors import JobError
 from projner.evaluate import f1
 from projner.label.decode import Labels
@@ -95,8 +95,10 @@ def fit(training: Training, tell: Callable[[str], None] | None = None) -> Fitted
     if finished is not None:
         return finished
     reading = _reading(training, labels)
+    progress.current().on_begun()
     _begin(folder, settings)
     with pipeline.session():
+        progress.current().does("writing examples")
         parts = _parts(training, data, labels, folder)
         rows = _write(folder / "examples", parts, partial(_encode, reading=reading))
         if rows < training.workers.bounds[1]:
@@ -107,7 +109,8 @@ def fit(training: Training, tell: Callable[[str], None] | None = None) -> Fitted
         steps = max(1, math.ceil(training.epochs * -(-rows // training.batch)))
         written = _write_others(folder / "beside", others, reading)
         plan = Plan(training, reading, rows, steps, dev, written)
-        sinks: list[trackers.Sink] = [trackers.Told(tell, steps)] if tell else []
+        sinks: list[trackers.Sink] = [trackers.Watched(steps)]
+        sinks += [trackers.Told(tell, steps)] if tell else []
         key = config.fingerprint(str(folder), settings)
         sinks += trackers.sinks(training.trackers, folder, key, settings)
         with trackers.following(folder, sinks):
@@ -373,19 +376,19 @@ def _finished(plan: Plan, result: ray.train.Result, folder: Path, signature: str
     assert latest is not None
     with latest.as_directory() as kept:
         state = torch.load(Path(kept) / STATE, map_location="cpu", weights_only=True)
-    progress = Progress(**json.loads(state["progress"]))
+    reached = Progress(**json.loads(state["progress"]))
     made = folder / f".model.{uuid.uuid4().hex}"
     with best.as_directory() as kept:
         shutil.copytree(kept, made, ignore=shutil.ignore_patterns(STATE))
-    figure = progress.best if plan.dev is not None else None
-    (made / "README.md").write_text(card.text(plan, progress, signature), encoding="utf-8")
+    figure = reached.best if plan.dev is not None else None
+    (made / "README.md").write_text(card.text(plan, reached, signature), encoding="utf-8")
     shutil.rmtree(folder / "model", ignore_errors=True)
     made.rename(folder / "model")
     kept_fields: dict[str, Any] = {
         "signature": signature,
-        "steps": progress.step,
+        "steps": reached.step,
         "f1": figure,
-        "history": progress.history,
+        "history": reached.history,
     }
     _write_whole(folder / "result.json", json.dumps(kept_fields, indent=1))
     return Fitted(folder / "model", **kept_fields)

@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from projner import progress
 from projner.errors import JobError
 
 log = logging.getLogger(__name__)
@@ -207,6 +208,24 @@ class Told:
 
     def close(self) -> None:
         pass
+
+
+class Watched:
+    """The progress of the command, for whoever watches it."""
+
+    def __init__(self, steps: int) -> None:
+        self._progress = progress.current()
+        self._progress.begin("training", steps, unit="steps")
+        self._progress.does("starting the workers")
+        self._newest: dict[str, float] = {}
+
+    def log(self, step: int, figures: Figures) -> None:
+        self._newest.update({n: figures[n] for n in ("loss", "f1") if n in figures})
+        self._progress.does("training")
+        self._progress.reach(step, self._newest)
+
+    def close(self) -> None:
+        self._progress.end()
 
 
 class _TensorBoard:

@@ -1,0 +1,1 @@
+"""What helps before the first job runs: is everything installed, which job file, will it do."""
