@@ -7,13 +7,27 @@ WORKERS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test dev lint types clean
+.PHONY: demo test dev lint types coverage docs test-wheel clean
 
 demo: $(VENV)/.models
 	$(BIN)/projner demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+# What the tests without a Ray or a model of their own reach; the floor is in pyproject.toml.
+coverage: $(VENV)/.test
+	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+
+# The reference of every module, from its docstrings.
+docs: $(VENV)/.docs
+	$(BIN)/python -c "import pathlib, pdoc, projner; projner.Projection, projner.project_sentence; \
+	    pdoc.render.configure(docformat='google'); \
+	    pdoc.pdoc('projner', output_directory=pathlib.Path('build/docs'))"
+
+# The wheel in an environment of its own; WHEEL_ARGS=--extras installs every extra, too.
+test-wheel: $(VENV)/.test
+	$(BIN)/python -m tests.packaging.wheel --torch '$(TORCH)' $(WHEEL_ARGS)
 
 dev: $(VENV)/.dev
 
@@ -42,6 +56,10 @@ $(VENV)/.models: pyproject.toml $(VENV)/.torch
 
 $(VENV)/.test: pyproject.toml $(VENV)/.torch
 	$(PIP) --editable '.[test]'
+	touch $@
+
+$(VENV)/.docs: pyproject.toml $(VENV)/.torch
+	$(PIP) --editable '.[docs]'
 	touch $@
 
 $(VENV)/.lint: pyproject.toml | $(BIN)/python
