@@ -109,7 +109,8 @@ class Teachers(Section):
     share: float = Field(1, gt=0, le=1)
     """Share of the sentences, drawn by `seed`."""
     weight: float = Field(1, gt=0)
-    """What a word counts in the loss beside one of `data`."""
+    """What a word counts in the loss beside one of `data`. The gradients of mse are 20 to 40 times smaller
+    than those of a label that is given; kl's are as large."""
 
     @model_validator(mode="after")
     def _check(self) -> Teachers:
