@@ -169,6 +169,7 @@ class _Worker:
                 {"params": others, "weight_decay": 0.0},
             ],
             lr=training.learning_rate,
+            fused=True,
         )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimiser, lambda step: rate(step, plan.steps, training.warmup)
