@@ -225,6 +225,8 @@ class Training(Section):
     """The encoder to fine-tune: a folder, or a name on the Hugging Face hub. A tagger keeps its labels."""
     revision: str | None = None
     """hub: the revision; pin it for a training that can be repeated."""
+    layers: int | None = Field(None, ge=1)
+    """The encoder's first layers alone, for a student smaller than its teacher; all by default."""
     data: Data = Data()
     teachers: Annotated[tuple[Teachers, ...], BeforeValidator(_one_section_or_several)] = ()
     """Distillation, instead of `data` or beside it; several sections for several texts."""

@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from projner import batching, checkpoints, devices
 from projner.config import Label
+from projner.errors import JobError
 from projner.evaluate import f1
 from projner.evaluate.tagging import labels_of
 from projner.train import losses
@@ -312,12 +313,23 @@ def rate(step: int, steps: int, warmup: float) -> float:
 
 
 def new_model(training: Training, labels: Sequence[str]) -> Any:
-    """The checkpoint with a head for `labels`, new if its own is for others, in float32."""
+    """The checkpoint with a head for `labels`, new if its own is for others, in float32.
+
+    Raises JobError for a checkpoint that cannot be had, or has fewer layers than the training keeps.
+    """
     import torch
 
     settings = checkpoints.load_config(training.model, training.revision)
     settings.id2label = dict(enumerate(labels))
     settings.label2id = {name: number for number, name in enumerate(labels)}
+    if training.layers is not None:
+        own = settings.num_hidden_layers
+        if training.layers > own:
+            raise JobError(
+                f"{training.model}: has {own} layers, fewer than `layers` ({training.layers}); "
+                "leave `layers` out"
+            )
+        settings.num_hidden_layers = training.layers
     return checkpoints.load_model(
         "AutoModelForTokenClassification",
         training.model,

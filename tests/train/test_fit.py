@@ -106,6 +106,7 @@ def test_a_group_of_workers_may_grow_and_shrink(training: dict[str, Any], monkey
         ({"model": "TAGGER", "data": {"gold": "DATES"}}, "is a tagger without DATE"),
         ({"dev": "DATES"}, "has DATE, which the training data do not"),
         ({"max_tokens": 100_000}, "fewer than max_tokens"),
+        ({"layers": 99}, "layers, fewer than `layers` (99)"),
         ({"patience": 2, "dev": None}, "patience needs gold under `dev`"),
         ({"data": {}}, "names nothing to learn from"),
         ({"workers": {"count": [3, 2]}}, "the least and the most of at least 1"),

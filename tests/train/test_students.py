@@ -50,6 +50,7 @@ def test_a_student_of_another_kind_learns_what_its_teacher_knows(
         "model": str(demo_models.encoder),
         "teachers": {"runs": [run, run], "weights": weights},
         "soft_loss": "kl",
+        "layers": 1,
         "dev": str(CORPUS / "test.eng.conll"),
         "output": str(tmp_path / "student"),
         "epochs": 4,
@@ -58,6 +59,8 @@ def test_a_student_of_another_kind_learns_what_its_teacher_knows(
     made = fit.fit(Training.model_validate(student))
     assert made.f1 is not None
     assert made.f1 > 0.4
+    settings = json.loads((made.model / "config.json").read_text(encoding="utf-8"))
+    assert settings["num_hidden_layers"] == 1
     assert f"teachers:{Path(run).name}@1+" in made.signature
     assert (tmp_path / "student" / "weights-0.npz").exists()
 
