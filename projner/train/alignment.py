@@ -88,7 +88,7 @@ def source(training: Training, section: Alignment) -> Source:
     for location in section.runs:
         run, snapshot = newest(location)
         shards = list(run.shards(snapshot))
-        if not any("links" in run.read_shard(name, ids[:1]).column_names for name, ids in shards):
+        if not any("links" in _columns(run, name) for name, _ in shards):
             raise JobError(f"{location}: has no links; give a run whose job has `align`")
         found += [(run, snapshot.number, name, ids) for name, ids in shards]
     kept = np.ones(sum(len(ids) for *_, ids in found), bool)
@@ -107,6 +107,11 @@ def source(training: Training, section: Alignment) -> Source:
     layer = there if section.layer is None else section.layer
     task = Pulling(section, layer, there, section.batch or training.batch, data)
     return Source(task, parts)
+
+
+def _columns(run: Run, name: str) -> list[str]:
+    names: list[str] = (run.folder / "data" / name).read_schema().names
+    return names
 
 
 def _pairs(run: Run, name: str, ids: np.ndarray) -> pa.Table:

@@ -162,7 +162,7 @@ def test_steps_go_through_all_rows_again_and_again(count: int, size: int, steps:
 def test_a_tagger_learns_beside_another_task_though_a_worker_is_lost(
     pairs_run: str, demo_models, tmp_path: Path, monkeypatch
 ):
-    """Two workers, so that what each has learnt is averaged."""
+    """Two workers, which take the steps of one, and average what each has learnt."""
     tree = tmp_path / "tree.conllu"
     gold = str(CORPUS / "train.swh.conll")
     with tree.open("w", encoding="utf-8") as lines:
@@ -186,6 +186,7 @@ def test_a_tagger_learns_beside_another_task_though_a_worker_is_lost(
     made = fit.fit(Training.model_validate(training))
     assert (tmp_path / "died").exists()
     assert made.steps == 10
+    assert made.f1 is None
     assert [row["step"] for row in made.history] == [5, 10]
     assert made.history[1]["upos_loss"] < made.history[0]["upos_loss"]
     assert made.history[1]["alignment_loss"] > 0

@@ -69,13 +69,6 @@ def test_the_tagger_works_everywhere_and_a_lost_worker_costs_no_step(
         fitted(training, epochs=3)
 
 
-@pytest.mark.slow
-def test_two_workers_take_the_steps_of_one(ray_session, training: dict[str, Any]):
-    made = fitted(training, epochs=1, workers={"count": 2, "cpus": 0.5}, dev=None)
-    assert made.steps == STEPS / 2
-    assert made.f1 is None
-
-
 def test_a_group_of_workers_may_grow_and_shrink(training: dict[str, Any], monkeypatch):
     """What Ray Train is asked for; a cluster that changes is not here."""
     asked: dict[str, Any] = {}
