@@ -19,6 +19,7 @@ from projner.evaluate import f1
 from projner.evaluate.f1 import Labelled
 from projner.label import Labeller
 from projner.pipeline import Result
+from projner.report import page
 from projner.report.table import table
 from projner.tags import Span, to_tags
 
@@ -47,8 +48,8 @@ def demo(output: str) -> None:
     """Run translate-test, translate-train and bitext over English with Swahili and Hausa.
 
     Prints what came out, and at last each direction's F1 against the corpus's own labels, on
-    sentences that no model was trained on. Writes the corpus, a job file for each job, and the runs
-    into `output`.
+    sentences that no model was trained on. Writes the corpus, a job file for each job, the runs, and
+    the first of them as a page into `output`.
     """
     folder = Path(output)
     if not models.location().is_dir():
@@ -61,7 +62,9 @@ def demo(output: str) -> None:
         _say("training a toy tagger on what translate-train made")
         (made,) = (each.result for each in done if each.name == "translate-train")
         learnt = _trained(made, folder / "tagger")
-    print("\n".join(_report(done, {each: _gold(each) for each in TARGETS}, learnt)))
+    looked_at, seen = TARGETS[0], str(folder / "report.html")
+    page.write(str(done[0].result.run.folder), seen, str(CORPUS / f"test.{looked_at}.conll"))
+    print("\n".join(_report(done, {each: _gold(each) for each in TARGETS}, learnt, seen)))
 
 
 def _say(text: str) -> None:
@@ -146,7 +149,7 @@ def _trained(made: Result, folder: Path) -> dict[str, Labelled]:
 
 
 def _report(
-    done: list[Direction], gold: dict[str, Labelled], learnt: dict[str, Labelled]
+    done: list[Direction], gold: dict[str, Labelled], learnt: dict[str, Labelled], seen: str
 ) -> Iterator[str]:
     made, figures, examples, places = [], [], [], []
     for name, given, job, result in done:
@@ -173,6 +176,7 @@ def _report(
     yield from examples
     yield ""
     yield from places
+    yield f"  {seen}: the first of these as a page, wrong labels first"
     yield ""
     yield ABOUT
     yield ""

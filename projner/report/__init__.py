@@ -1,1 +1,1 @@
-"""What a person looks at: tables and, later, pages."""
+"""What a person looks at: tables, plots and pages."""

@@ -25,6 +25,8 @@ def test_the_three_directions(demo_models: Models, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "The models are toys" in done.stdout
+    assert f"{out / 'report.html'}: the first of these as a page" in done.stdout
+    assert '"gold":{"overall":' in (out / "report.html").read_text("utf-8")
     made, figures = map(_rows, _tables(done.stdout))
     assert set(made) == set(figures) == {(d, name) for d in ROWS for name, _ in NAMES.values()}
     # The figures are what the last lines say.
