@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from projner import languages, storage
 from projner.errors import JobError
@@ -145,7 +146,7 @@ def _gold(location: str, gold: str, language: str | None, run: Run, snapshot: Sn
     evaluation = f1.evaluate(known, found)
     table = run.read(snapshot, ["target_lang"])
     if language is not None:
-        table = table.filter(pa.compute.equal(table["target_lang"], language))
+        table = table.filter(pc.equal(table["target_lang"], language))
     spans, wrong = {}, {}
     tags = zip(known.tags, found.tags, strict=True)
     for id_, (right, given) in zip(table["id"].to_pylist(), tags, strict=True):
