@@ -154,7 +154,7 @@ def cells(study: Study) -> list[Cell]:
     found = [
         Cell(labelled, projected, seed)
         for seed, labelled, projected in itertools.product(study.study.seeds, gold, runs)
-        if labelled or projected
+        if labelled or projected or study.teachers
     ]
     if not found:
         raise JobError("study: every share is 0; give `gold` or `runs` another")
@@ -164,7 +164,7 @@ def cells(study: Study) -> list[Cell]:
 def training_of(study: Study, cell: Cell) -> Training:
     """The training of a cell, in its own folder."""
     described = study.model_dump(exclude={"study"}, exclude_unset=True)
-    data = dict(described["data"])
+    data = dict(described.get("data", {}))
     for name, share in (("gold", cell.gold), ("runs", cell.runs)):
         if share:
             data[f"{name}_share"] = share * getattr(study.data, f"{name}_share")

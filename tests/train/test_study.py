@@ -53,6 +53,17 @@ def test_a_cell_is_the_training_file_with_its_shares():
     assert study.training_of(whole, Cell(0, 1, 9)).data.gold == ()
 
 
+def test_teachers_are_something_to_learn_from():
+    given = {"model": "m", "teachers": {"runs": ["a"]}, "output": "out"}
+    alone = Study.model_validate({**given, "study": {"seeds": [0, 1], "test": TEST}})
+    assert study.cells(alone) == [Cell(0, 0, 0), Cell(0, 0, 1)]
+    made = study.training_of(alone, Cell(0, 0, 1))
+    assert (made.teachers, made.seed) == (alone.teachers, 1)
+    beside = of(teachers={"runs": ["a"]}, study={"gold": [0, 1], "runs": 0, "seeds": 0})
+    assert study.cells(beside) == [Cell(0, 0, 0), Cell(1, 0, 0)]
+    assert study.training_of(beside, Cell(0, 0, 0)).data.gold == ()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
