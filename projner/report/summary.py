@@ -206,7 +206,7 @@ def of_training(fitted: Fitted) -> str:
     measured = fitted.f1 is not None
     rows = [
         (
-            *([round(row["round"])] * in_rounds),
+            *([round(row["round"])] if in_rounds else []),
             round(row["step"]),
             row["epoch"],
             row["loss"],
