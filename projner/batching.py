@@ -77,6 +77,10 @@ class Padding:
         self.tokens += tokens
         self.padding += len(lengths) * int(np.max(lengths, axis=0, initial=0).sum()) - tokens
 
+    def add_bare(self, lengths: np.ndarray) -> None:
+        """Count rows of these lengths that were not padded."""
+        self.tokens += int(np.sum(lengths))
+
     @property
     def share(self) -> float:
         """The share of padding in all that was computed, in [0, 1)."""

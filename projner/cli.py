@@ -340,6 +340,8 @@ def _bench_commands(commands: Any) -> None:
         option("--corpus", metavar="FILE", help="real sentences, one a line (align: `a ||| b`)")
         if name != "align":
             option("--model", help="a checkpoint in place of random weights")
+        if name == "label":
+            option("--engine", choices=("vllm",), help="a third side, where vLLM is installed")
         if name == "translate":
             option("--beams", type=_count, metavar="N", help="of the search; 4 by default")
 

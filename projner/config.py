@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import string
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -317,6 +318,11 @@ class Translate(Section):
     device: Device = "auto"
     dtype: Precision | Literal["int8", "int8_float16", "int8_bfloat16"] = "auto"
     """`auto` for ctranslate2: int8 on a CPU, float16 on a GPU."""
+    language: Identify | None = None
+    """What tells the language of a translation; one in another than was asked for has failed."""
+    environment: str | None = None
+    """The Python of another virtual environment that has the engine, such as `.venv-vllm/bin/python`, on
+    every node that may hold the model. It has the same projner, Python, Ray and pyarrow."""
 
     @model_validator(mode="after")
     def _check_dtype(self) -> Translate:
@@ -325,10 +331,93 @@ class Translate(Section):
         return self
 
 
+PromptName = Literal["auto", "translategemma", "tower", "hy-mt", "qwen", "general"]
+PROMPT_FIELDS = ("text", "source", "target", "source_code", "target_code", "keep")
+
+
+class LanguageModel(Section):
+    """Text into the other side's language by a language model that is asked to, with vLLM.
+
+    A model with language codes is served too where the vLLM in use can; `prompt` says nothing then.
+    """
+
+    engine: Literal["vllm"]
+    model: str
+    """A folder, or a name on the Hugging Face hub: a decoder-only model that follows instructions, such as
+    TranslateGemma, Tower, Hy-MT or Qwen, or that was trained to go on from `prompt`."""
+    revision: str | None = None
+    """hub: the revision; pin it for a run that can be repeated."""
+    prompt: str = "auto"
+    """How it is asked: translategemma, tower, hy-mt, qwen or general, by its name where this is `auto`; or
+    a text with `{text}` and perhaps `{source}`, `{target}` (languages in English), `{source_code}`,
+    `{target_code}` (ISO 639), and `{keep}`, where methods with markers ask to keep these."""
+    chat: bool | None = None
+    """Whether the prompt is a turn of a chat, framed as the model's tokenizer says; where it does by
+    default. Otherwise the model goes on from it, and a line's end is the translation's."""
+    temperature: float = Field(0, ge=0)
+    """0: the likeliest sub-word each time. Above that they are drawn, from the same `seed` for each text."""
+    top_p: float = Field(1, gt=0, le=1)
+    top_k: int = Field(0, ge=0)
+    """0: among all."""
+    seed: int = Field(0, ge=0)
+    repetition_penalty: float = Field(1, ge=1)
+    """What the score of a sub-word that came before is divided by; 1: no such rule."""
+    stop: Paths = ()
+    """Texts that end a translation where they appear, besides the model's own end."""
+    clean: bool = True
+    """Whether what chats around a translation (thoughts, introductions, quotation marks, notes) goes."""
+    max_length_ratio: float = Field(3, gt=0)
+    """Sub-words of a translation for each one of its text, at most, and 20 more. One that does not
+    end before that has failed."""
+    min_length_ratio: float = Field(0.2, ge=0)
+    """A translation with fewer sub-words for each one of its text has failed."""
+    split_over: int | None = Field(None, ge=8)
+    """A text of more sub-words is split at its sentence ends."""
+    max_tokens: int = Field(2048, ge=64)
+    """Sub-words that a prompt and its answer may have together, at most what the model reads."""
+    gpu_memory: float = Field(0.9, gt=0, le=1)
+    """The share of a GPU that vLLM takes. With several GPUs (`resources.translate.gpus`), an actor spreads
+    the model over them."""
+    device: Device = "auto"
+    dtype: Precision = "auto"
+    language: Identify | None = None
+    """What tells the language of a translation; one in another than was asked for has failed."""
+    environment: str | None = None
+    """The Python of another virtual environment that has the engine, such as `.venv-vllm/bin/python`, on
+    every node that may hold the model. It has the same projner, Python, Ray and pyarrow."""
+
+    @model_validator(mode="after")
+    def _check_prompt(self) -> LanguageModel:
+        if self.prompt in get_args(PromptName):
+            return self
+        try:
+            fields = [field for _, field, *_ in string.Formatter().parse(self.prompt)]
+        except ValueError as error:
+            raise ValueError(f"prompt: {error}; write a brace of its own as {{{{ or }}}}") from None
+        unknown = {str(field) for field in fields if field is not None} - {*PROMPT_FIELDS}
+        if unknown or "text" not in fields:
+            problem = f"has no {{{min(unknown)}}}" if unknown else "has {text} in it"
+            known = ", ".join(get_args(PromptName))
+            raise ValueError(f"a prompt of one's own {problem}; it may also be one of {known}")
+        return self
+
+
+def _kind_of_translate(value: Any) -> str:
+    given = value.get("engine") if isinstance(value, Mapping) else getattr(value, "engine", None)
+    return "vllm" if given == "vllm" else "codes"
+
+
+Translation = Annotated[
+    Annotated[Translate, Tag("codes")] | Annotated[LanguageModel, Tag("vllm")],
+    # So that an error is about what was meant, and an engine need not be named.
+    Discriminator(_kind_of_translate),
+]
+
+
 class Label(Section):
     """Entities by a fine-tuned tagger: any `AutoModelForTokenClassification`, on either side."""
 
-    engine: Literal["transformers"] = "transformers"
+    engine: Literal["transformers", "vllm"] = "transformers"
     model: str
     """A folder, or a name on the Hugging Face hub."""
     revision: str | None = None
@@ -345,9 +434,15 @@ class Label(Section):
     overlap: int | None = Field(None, ge=0)
     """Sub-words that two windows share; a quarter of `max_tokens` by default."""
     batch_tokens: int | None = Field(None, ge=1)
-    """Sub-words, padding included, of a micro-batch; by default 1,024 on a CPU, 16,384 on a GPU."""
+    """Sub-words, padding included, of a micro-batch; by default 1,024 on a CPU, 16,384 on a GPU. vllm: of
+    any one time, without padding."""
+    gpu_memory: float = Field(0.9, gt=0, le=1)
+    """vllm: the share of a GPU that it takes."""
     device: Device = "auto"
     dtype: Precision = "auto"
+    environment: str | None = None
+    """The Python of another virtual environment that has the engine, such as `.venv-vllm/bin/python`, on
+    every node that may hold the model. It has the same projner, Python, Ray and pyarrow."""
 
 
 ScoreName = Literal["evidence", "align", "align_gap", "ner", "ner_spans", "nmt", "codec"]
@@ -516,8 +611,8 @@ class Job(Section):
 
     corpus: Corpus
     filter: Filter | None = None
-    translate: Translate | None = None
-    translate_marked: Translate | None = None
+    translate: Translation | None = None
+    translate_marked: Translation | None = None
     """The model for texts with markers around entities, such as one that was tuned to keep them; by
     default `translate`."""
     label: Label | None = None

@@ -270,14 +270,15 @@ def _phrase_scorer(_: config.Project, job: config.Job | None) -> Stage:
             "score nmt asks a translation model how likely spans are; name one under `translate` of a "
             "job"
         )
+    section = _that_scores("score nmt", job.translate)
     from projner.translate.similarity import PhraseScorer
 
     codes = job.corpus.source_lang, *job.corpus.target_lang
-    return PhraseScorer(job.translate, languages=codes)
+    return PhraseScorer(section, languages=codes)
 
 
 def _marker_scorer(project: config.Project, job: config.Job | None) -> Stage:
-    section = _model_for_markers("score codec", job)
+    section = _that_scores("score codec", _model_for_markers("score codec", job))
     from projner.translate.constrained import ConstrainedDecoder
 
     assert job is not None
@@ -286,7 +287,16 @@ def _marker_scorer(project: config.Project, job: config.Job | None) -> Stage:
     return ConstrainedDecoder(section, project.markers, alone=alone, languages=languages)
 
 
-def _model_for_markers(asker: str, job: config.Job | None) -> config.Translate:
+def _that_scores(asker: str, section: config.Translation) -> config.Translate:
+    if isinstance(section, config.LanguageModel):
+        raise JobError(
+            f"{asker} asks a translation model for probabilities, which engine vllm has none of here; "
+            "use ctranslate2 or transformers"
+        )
+    return section
+
+
+def _model_for_markers(asker: str, job: config.Job | None) -> config.Translation:
     section = None if job is None else job.translate_marked or job.translate
     if section is None:
         raise JobError(

@@ -16,7 +16,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -37,6 +37,7 @@ from projner import (
     actors,
     config,
     devices,
+    environments,
     methods,
     metrics,
     placement,
@@ -362,9 +363,37 @@ def _chain(
         return methods.chain(job, index.columns, index.partial, beside)
     joined.enter_context(session())
     gpus = min(1, ray.cluster_resources().get("GPU", 0)) if _devices(job) & {"auto", "cuda"} else 0
+    _check_environments([job, *beside])
     chain = ray.remote(num_cpus=0, num_gpus=gpus)(methods.chain)
     segments: list[Segment] = ray.get(chain.remote(job, index.columns, index.partial, beside))
     return segments
+
+
+def _check_environments(jobs: Iterable[config.Job]) -> None:
+    """Raise JobError where an environment that a section names cannot hold its model.
+
+    Looked at on every node that has what models want: GPUs, where any node has some.
+    """
+    wanted = {
+        (section.environment, ("vllm",) if section.engine == "vllm" else ())
+        for job in jobs
+        for section in (job.translate, job.translate_marked, job.label, job.label_target)
+        if section and section.environment
+    }
+    if not wanted:
+        return
+    check = ray.remote(num_cpus=0)(environments.check)
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    kind = "GPU" if any(node["Resources"].get("GPU") for node in alive) else "CPU"
+    able = [node["NodeID"] for node in alive if node["Resources"].get(kind)]
+    pinned = [NodeAffinitySchedulingStrategy(node, soft=True) for node in able]
+    ray.get(
+        [
+            check.options(scheduling_strategy=where).remote(*each)
+            for where in pinned
+            for each in wanted
+        ]
+    )
 
 
 def without_gpus(job: config.Job) -> config.Job:
@@ -394,6 +423,14 @@ class _Pool:
     where: Placement | None
     places: tuple[int, ...]
     """Of the stages, in their segment."""
+    environment: str | None = None
+    """The Python that the actors run in, where that is not the job's own."""
+
+    def options(self) -> dict[str, Any]:
+        """What Ray must be told of it."""
+        if self.environment is None:
+            return {}
+        return {"runtime_env": {"py_executable": environments.location(self.environment)}}
 
 
 def _pools(job: config.Job, segment: Segment) -> list[_Pool]:
@@ -401,13 +438,18 @@ def _pools(job: config.Job, segment: Segment) -> list[_Pool]:
 
     Raises JobError for a plan that does not fit the cluster.
     """
-    grouped = itertools.groupby(enumerate(segment.stages), key=lambda each: each[1].room)
-    rooms = [(room, tuple(place for place, _ in group)) for room, group in grouped]
-    asked = [(room, getattr(job.resources, room)) for room, _ in rooms if room]
+    grouped = itertools.groupby(
+        enumerate(segment.stages), key=lambda each: (each[1].room, each[1].environment)
+    )
+    rooms = [(*key, tuple(place for place, _ in group)) for key, group in grouped]
+    asked = [(room, getattr(job.resources, room)) for room, *_ in rooms if room]
     held = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     nodes = [placement.Share(each.get("CPU", 0.0), each.get("GPU", 0.0)) for each in held]
     placed = iter(placement.place(asked, nodes) if asked else ())
-    return [_Pool(next(placed) if room else None, places) for room, places in rooms]
+    return [
+        _Pool(next(placed) if room else None, places, environment)
+        for room, environment, places in rooms
+    ]
 
 
 @dataclass(frozen=True)
@@ -560,6 +602,7 @@ def _stream(
             num_cpus=where.cpus,
             num_gpus=where.gpus,
             udf_modifying_row_count=False,
+            **pool.options(),
         )
     dataset = dataset.map_batches(
         partial(_write, run, work.attempt, work.corrections),

@@ -33,6 +33,8 @@ class Stage(ABC):
     room: ClassVar[str | None] = None
     """The key of `resources` that sizes this stage's pool of actors; None for a stage that holds no
     model and runs in tasks."""
+    environment: str | None = None
+    """The Python of another virtual environment that its actors run in; None for the job's own."""
     learns: ClassVar[bool] = False
     """Whether `learn` must see the corpus before any row can be worked on."""
     languages: tuple[str, ...] | None = None
@@ -104,6 +106,7 @@ class Renamed(Stage):
         self.version = stage.version  # type: ignore[misc]
         self.room = stage.room  # type: ignore[misc]
         self.learns = stage.learns  # type: ignore[misc]
+        self.environment = stage.environment
         self.inputs = tuple(names.get(name, name) for name in stage.inputs)
         self.outputs = tuple(names.get(name, name) for name in stage.outputs)
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
-from projner import checkpoints, config, devices, record
+from projner import checkpoints, config, devices, record, serving
 from projner.bench import measure, models, sentences
 from projner.bench.measure import THEIR_ROWS, Report
 from projner.label import Labeller
 
-OURS, THEIRS = "projner label", "transformers pipeline"
+SERVED, OURS, THEIRS = "projner label, vllm", "projner label", "transformers pipeline"
 Entities = set[tuple[int, int, str]]
 """(first word, word after the last, class) of a sentence's entities."""
 
@@ -31,6 +32,7 @@ def bench(
     width: int | None = None,
     model: str | None = None,
     corpus: str | None = None,
+    engine: Literal["transformers", "vllm"] = "transformers",
 ) -> Report:
     """Label sentences both ways, with the same weights on the same device.
 
@@ -45,6 +47,7 @@ def bench(
         width: likewise.
         model: a checkpoint in its place.
         corpus: a file of sentences, one a line; made-up ones by default.
+        engine: vllm for a third side, in an environment that has it.
 
     Raises:
         JobError: what the arguments name cannot be had.
@@ -57,40 +60,57 @@ def bench(
         if model is None:
             models.tagger(Path(folder), found, form)
         section = config.Label(model=model or folder, device=device, dtype=dtype)
-        labeller = Labeller(section)
-        labeller.setup(threads)
+        labellers = {OURS: Labeller(section)}
+        if engine == "vllm":
+            served = section.model_copy(update={"engine": engine})
+            labellers = {SERVED: Labeller(devices.resolve(served)), **labellers}
+        for labeller in labellers.values():
+            labeller.setup(threads)
         pipeline = _pipeline(section)
     table = _table(found)
 
-    def ours(table: pa.Table = table) -> list[pa.ChunkedArray]:
-        return [labeller(part)["source_entities"] for part in measure.batches(table)]
+    def ours(side: str, table: pa.Table = table) -> list[pa.ChunkedArray]:
+        return [labellers[side](part)["source_entities"] for part in measure.batches(table)]
 
     def theirs(found: Sequence[list[str]] = found) -> list[list[dict[str, Any]]]:
         return list(pipeline(found, batch_size=THEIR_ROWS, is_split_into_words=True))
 
-    ours(table.slice(0, THEIR_ROWS))
+    for side in labellers:
+        ours(side, table.slice(0, THEIR_ROWS))
     theirs(found[:THEIR_ROWS])
-    measured = measure.in_turn({OURS: ours, THEIRS: theirs}, repeats)
+    runs = {side: partial(ours, side) for side in labellers}
+    measured = measure.in_turn({**runs, THEIRS: theirs}, repeats)
+    labelled = {
+        side: [_ours(row) for part in measured[side].results[0] for row in part.to_pylist()]
+        for side in labellers
+    }
     same = measure.same_share(
-        [_ours(row) for part in measured[OURS].results[0] for row in part.to_pylist()],
+        labelled[OURS],
         [_theirs(*row) for row in zip(found, measured[THEIRS].results[0], strict=True)],
     )
-    counted = labeller.counters()
-    share = counted["padding"] / (counted["padding"] + counted["tokens"])
+    padding = {}
+    for side, labeller in labellers.items():
+        counted = labeller.counters()
+        padding[side] = counted["padding"] / (counted["padding"] + counted["tokens"])
     lengths = [*map(len, pipeline.tokenizer(found, is_split_into_words=True)["input_ids"])]
-    padding = {OURS: share, THEIRS: measure.padding_in_order(lengths)}
+    padding[THEIRS] = measure.padding_in_order(lengths)
+    notes = [f"{same:.2%} of the sentences get the same entities on both sides."]
+    if engine == "vllm":
+        equal = measure.same_share(labelled[SERVED], labelled[OURS])
+        notes.append(f"{equal:.2%} get the same from vLLM as from our own engine.")
     chosen = pipeline.device.type
     return Report(
         f"labelling {len(found):,} sentences",
         measure.beside(measured, len(found), "sentences", padding),
         same,
         [
-            f"{same:.2%} of the sentences get the same entities on both sides.",
+            *notes,
             measure.HOW,
             f"The pipeline takes {THEIR_ROWS} sentences at once, in corpus order.",
         ],
         measure.signature(
             ["torch", "transformers"],
+            vllm=serving.version() if engine == "vllm" else None,
             device=chosen,
             dtype=str(pipeline.model.dtype).split(".")[-1],
             threads=threads,

@@ -9,13 +9,13 @@ import hashlib
 import multiprocessing
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from projner import cache, checkpoints
+from projner import cache, checkpoints, languages
 from projner.demo.encoder import Pair
 from projner.demo.write_corpus import CORPUS
 from projner.evaluate import f1
@@ -52,6 +52,22 @@ def marked_translator() -> Path:
     The demo does without. Trained and kept as the others are.
     """
     return _trained(_location("marked", ("translator", "marked")), ("marked",)) / "marked"
+
+
+class Served(NamedTuple):
+    """Folders with checkpoints of a kind that vLLM serves."""
+
+    served_tagger: Path
+    """Like `Models.tagger`, with larger heads of attention."""
+    causal: Path
+    """Llama-shaped: answers with translations from English, with and without markers; see
+    `causal.PROMPT`."""
+
+
+def served() -> Served:
+    """The toy models for vLLM, which the demo does without. Trained and kept as the others are."""
+    folder = _trained(_location("served", ("tagger", "causal", "marked")), Served._fields)
+    return Served(*(folder / name for name in Served._fields))
 
 
 def location() -> Path:
@@ -101,7 +117,7 @@ def _train_all(folder: Path, names: Sequence[str]) -> None:
 
 
 def train(name: str, folder: Path) -> None:
-    """Train one of `Models`, or `marked`, by its name into `folder`."""
+    """Train one of `Models`, of `Served`, or `marked`, by its name into `folder`."""
     transformers = checkpoints.library()
     transformers.utils.logging.disable_progress_bar()
     sides = {name: f1.read_labelled(str(CORPUS / f"train.{name}.conll")) for name in LANGUAGES}
@@ -119,23 +135,32 @@ def train(name: str, folder: Path) -> None:
     elif name == "marked":
         from projner.demo import marked, translator
 
-        examples = []
-        for other in ("swh", "hau"):
-            sentences = (
-                zip(sides[code].tokens, sides[code].tags, strict=True) for code in ("eng", other)
-            )
-            both = [marked.Pair(*each) for each in zip(*sentences, read_links(other), strict=True)]
-            examples += marked.examples(both, (LANGUAGES["eng"], LANGUAGES[other]))
+        examples = [each for other in ("swh", "hau") for each in _marked(sides, other)]
         # Tags that were sub-words with their names would have to be learnt with every name.
         texts = [" ".join(words) for side in sides.values() for words in side.tokens]
         texts += marked.MARKERS * len(texts)
         english_only = {LANGUAGES["eng"]}
         translator.train(examples, folder, sources=english_only, texts=texts, steps=1500)
-    elif name == "tagger":
+    elif name == "causal":
+        from projner.demo import causal
+
+        turns = []
+        for other in ("swh", "hau"):
+            source, target = (languages.find(LANGUAGES[code]) for code in ("eng", other))
+            for pair in _marked(sides, other):
+                prompt = causal.PROMPT.format(
+                    source_code=source.iso639_1,
+                    target_code=target.iso639_1,
+                    text=pair[source.code],
+                )
+                turns.append(causal.Turn(prompt, pair[target.code]))
+        causal.train(turns, folder)
+    elif name in ("tagger", "served_tagger"):
         from projner.demo import tagger
 
         texts = [" ".join(words) for other in ("swh", "hau") for words in sides[other].tokens]
-        tagger.train(english.tokens, english.tags, folder, texts=texts)
+        heads = {"tagger": 4, "served_tagger": 1}[name]
+        tagger.train(english.tokens, english.tags, folder, texts=texts, heads=heads)
     else:
         from projner.demo import encoder
 
@@ -145,6 +170,15 @@ def train(name: str, folder: Path) -> None:
             for pair in zip(english.tokens, sides[other].tokens, read_links(other), strict=True)
         ]
         encoder.train(pairs, folder)
+
+
+def _marked(sides: Mapping[str, f1.Labelled], other: str) -> list[dict[str, str]]:
+    """Sentences in English and another language, some with markers around entities."""
+    from projner.demo import marked
+
+    sentences = (zip(sides[code].tokens, sides[code].tags, strict=True) for code in ("eng", other))
+    both = [marked.Pair(*each) for each in zip(*sentences, read_links(other), strict=True)]
+    return marked.examples(both, (LANGUAGES["eng"], LANGUAGES[other]))
 
 
 def read_links(other: str, split: str = "train") -> list[list[tuple[int, int]]]:

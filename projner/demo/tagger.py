@@ -28,6 +28,7 @@ def train(
     texts: Sequence[str] = (),
     steps: int = 600,
     pieces: int = 1500,
+    heads: int = 4,
     seed: int = 0,
 ) -> None:
     """Train a tagger and save it as a checkpoint.
@@ -45,6 +46,7 @@ def train(
         texts: further texts, perhaps of other languages, that the vocabulary should know.
         steps: batches of about 512 sub-words to learn from.
         pieces: size of the vocabulary.
+        heads: of attention, among which `WIDTH` is shared out.
         seed: of the weights, the names, and the order of the sentences.
     """
     transformers = checkpoints.library()
@@ -63,7 +65,7 @@ def train(
                 vocab_size=len(tokenizer),
                 hidden_size=WIDTH,
                 num_hidden_layers=1,
-                num_attention_heads=4,
+                num_attention_heads=heads,
                 intermediate_size=4 * WIDTH,
                 max_position_embeddings=258,
                 type_vocab_size=1,

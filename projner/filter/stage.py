@@ -9,9 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from projner import config, languages, stage
-from projner.errors import JobError
-from projner.filter import identify
+from projner import config, identify, languages, stage
 from projner.record import Status, is_open
 from projner.stage import Stage
 
@@ -31,19 +29,10 @@ class Filter(Stage):
         self.config = chosen
         self.sides = dict(sides)
         self.inputs = tuple(f"{side}_{kind}" for side in sides for kind in ("text", "tokens"))
-        self._labels: dict[str, str] = {}
         self._identity: str | None = None
         if chosen.language is not None:
-            known = identify.load(chosen.language).labels
-            for side, code in sides.items():
-                language = languages.find(code)
-                label = identify.label_of(language, known)
-                if label is None:
-                    raise JobError(
-                        f"filter.language: {chosen.language.engine} cannot tell {language.name} "
-                        f"({code}); leave it out, or give a fastText model that can"
-                    )
-                self._labels[side] = label
+            for code in sides.values():
+                identify.check(chosen.language, languages.find(code), "filter.language")
             self._identity = identify.identity(chosen.language)
 
     def settings(self) -> dict[str, Any]:
@@ -60,8 +49,9 @@ class Filter(Stage):
             characters = pc.utf8_length(table[f"{side}_text"])
             for unit, lengths in (("words", words), ("chars", characters)):
                 table = self._limit(table, side, unit, np.asarray(lengths.combine_chunks()))
-        for side, label in self._labels.items():
-            table = self._identify(table, side, label)
+        if self.config.language is not None:
+            for side in self.sides:
+                table = self._identify(table, side, self.config.language)
         return table
 
     def _limit(self, table: pa.Table, side: str, unit: str, lengths: np.ndarray) -> pa.Table:
@@ -78,18 +68,13 @@ class Filter(Stage):
             table = stage.with_status(table, wrong, status, details)
         return table
 
-    def _identify(self, table: pa.Table, side: str, label: str) -> pa.Table:
-        assert self.config.language is not None
-        engine = identify.load(self.config.language)
+    def _identify(self, table: pa.Table, side: str, chosen: config.Identify) -> pa.Table:
+        language = languages.find(self.sides[side])
         wrong = is_open(table)
         details: list[str] = []
         for row in np.flatnonzero(wrong).tolist():
-            scores = engine.scores(table[f"{side}_text"][row].as_py())
-            score = scores.get(label, 0.0)
-            wrong[row] = score < self.config.language.min_score
-            if wrong[row]:
-                best = next(iter(scores), None)
-                looks = f", and {best} with {scores[best]:.2f}" if best not in (None, label) else ""
-                code = self.sides[side]
-                details.append(f"the {side} side is {code} with probability {score:.2f}{looks}")
+            doubt = identify.doubt(chosen, language, table[f"{side}_text"][row].as_py())
+            wrong[row] = doubt is not None
+            if doubt:
+                details.append(f"the {side} side {doubt}")
         return stage.with_status(table, wrong, Status.FILTERED, details)

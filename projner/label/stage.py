@@ -16,14 +16,13 @@ from projner.batching import Padding, ahead, pack, ranges
 from projner.config import Label
 from projner.label.decode import entities
 from projner.label.pooling import pool
-from projner.label.transformers import Tagger, read_labels
+from projner.label.reader import Reader, read_labels
+from projner.label.transformers import Tagger
+from projner.label.vllm import Served
 from projner.stage import Stage
 from projner.subwords import SubWords
 from projner.windows import cover_all
 
-CPU_TOKENS = 1024
-"""A micro-batch that stays in a CPU's caches; larger ones are slower."""
-GPU_TOKENS = 16_384
 PART_BATCHES = 4
 """Micro-batches, about, whose words are encoded at once on a GPU."""
 
@@ -57,6 +56,7 @@ class Labeller(Stage):
         """
         default = {"source": "source_entities", "target": "target_labels"}
         self.config = config
+        self.environment = config.environment
         self.side = side
         self._entities = entities_column or default[side]
         self._probabilities = f"{side}_probs" if probabilities else None
@@ -70,7 +70,7 @@ class Labeller(Stage):
 
     def settings(self) -> dict[str, Any]:
         """As in `Stage`. Settles `auto` on this machine if nobody has; see `resolved`."""
-        resources = {"batch_tokens", "device"}
+        resources = {"batch_tokens", "device", "environment", "gpu_memory"}
         settings = devices.resolve(self.config).model_dump(mode="json", exclude=resources)
         settings["model"] = checkpoints.identity(self.config.model)
         return {**settings, "inputs": self.inputs, "outputs": self.outputs}
@@ -85,9 +85,11 @@ class Labeller(Stage):
     def setup(self, cpus: float | None = None) -> None:
         if cpus is not None:
             devices.use_threads(cpus)
-        self._tagger = Tagger(self.config)
-        by_default = CPU_TOKENS if self._tagger.device == "cpu" else GPU_TOKENS
-        self._budget = self.config.batch_tokens or by_default
+        served = self.config.engine == "vllm"
+        self._tagger: Reader = Served(self.config, cpus) if served else Tagger(self.config)
+        self._budget = self._tagger.budget
+        if self.config.batch_tokens and not served:
+            self._budget = self.config.batch_tokens
         self._padding = Padding()
         self._sentences = 0
         self._seconds = 0.0
@@ -171,9 +173,10 @@ class Labeller(Stage):
             )
 
         done = []
+        count = self._padding.add if tagger.pads else self._padding.add_bare
         for batch in pack(lengths + tagger.frame.size, self._budget):
             for rows, answer in devices.halving(compute, batch):
-                self._padding.add(lengths[rows] + tagger.frame.size)
+                count(lengths[rows] + tagger.frame.size)
                 done.append((rows, answer))
 
         pieces = np.empty((len(sub_words.ids), len(tagger.labels.columns)), np.float32)

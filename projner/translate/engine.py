@@ -15,6 +15,7 @@ from projner.errors import JobError
 from projner.languages import Language
 from projner.translate import checks
 from projner.translate.codec import Codec
+from projner.translate.markers import Kind
 
 Answer = TypeVar("Answer")
 Result = TypeVar("Result")
@@ -42,6 +43,8 @@ class Engine(Protocol):
     """Sub-words of the longest text that it reads."""
     padding: Padding
     """What it has read so far."""
+    markers: Kind | None
+    """What texts may have around entities, for engines that can be told to keep it."""
 
     def knows(self, language: Language) -> bool:
         """Whether it can translate from and into a language."""
@@ -91,6 +94,8 @@ class Engine(Protocol):
 
 class CodeEngine(ABC):
     """An engine for an encoder-decoder that begins a translation with a language's code."""
+
+    markers: Kind | None = None
 
     def __init__(self, config: Translate, codec: Codec, positions: int) -> None:
         """An engine that decodes as a resolved `config` says.

@@ -8,12 +8,11 @@ from typing import Any, ClassVar, NamedTuple
 import pyarrow as pa
 
 from projner import record
-from projner.config import Translate
 from projner.languages import Language
 from projner.record import Status
 from projner.translate import markers
 from projner.translate.markers import Kind, Reading, Span
-from projner.translate.stage import Row, Translator
+from projner.translate.stage import Config, Row, Translator
 from projner.words import offsets
 
 
@@ -55,7 +54,7 @@ class MarkedTranslator(Translator):
 
     name: ClassVar[str] = "marked"
 
-    def __init__(self, config: Translate, kind: Kind, *, languages: Iterable[str] = ()) -> None:
+    def __init__(self, config: Config, kind: Kind, *, languages: Iterable[str] = ()) -> None:
         """A translator from the source side, with markers of a kind.
 
         Args:
@@ -73,6 +72,7 @@ class MarkedTranslator(Translator):
 
     def setup(self, cpus: float | None = None) -> None:
         super().setup(cpus)
+        self._engine.markers = self._kind
         self._entities = self._lost = 0
 
     def counters(self) -> Mapping[str, float]:

