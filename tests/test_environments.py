@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from projner import environments, versions
+from projner import config, environments, pipeline, versions
+from projner.demo.models import Models
 from projner.errors import JobError
 
 HERE = {
@@ -70,3 +72,34 @@ def test_versions_are_those_of_the_packages(monkeypatch: pytest.MonkeyPatch) -> 
     assert found["ray"] == ray.__version__
     assert found["python"] == f"{sys.version_info.major}.{sys.version_info.minor}"
     assert (found["json"], found["no_such_module"]) == ("unknown", None)
+
+
+def test_a_job_asks_before_it_begins(
+    ray_session: str, bitext: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    section = {"engine": "vllm", "model": "nowhere", "environment": sys.executable}
+    job = {**bitext(), "label": section, "project": {"method": "transfer"}}
+    with pytest.raises(JobError, match="has no vllm; pip install") as raised:
+        pipeline.project(config.build(job))
+    assert len(str(raised.value).splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_actors_run_in_the_environment(
+    ray_session: str, demo_models: Models, bitext: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho $$ >> {tmp_path}/called\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    found = []
+    for environment in (None, str(python)):
+        section = {"model": str(demo_models.tagger), "environment": environment}
+        job = {**bitext(), "label": section, "project": {"method": "transfer"}}
+        job["output"] = str(tmp_path / f"out-{bool(environment)}")
+        result = pipeline.project(config.build(job))
+        found.append((result.run.folder.name, result.run.read(result.snapshot)))
+        # The check and the actor; nothing else.
+        called = tmp_path / "called"
+        assert len(called.read_text().split() if called.exists() else []) == 2 * bool(environment)
+    assert found[0] == found[1]

@@ -186,7 +186,7 @@ class Asker:
         return serving.library().SamplingParams(
             temperature=config.temperature,
             top_p=config.top_p,
-            top_k=config.top_k or -1,
+            top_k=config.top_k,
             seed=config.seed,
             repetition_penalty=config.repetition_penalty,
             # The end counts.
