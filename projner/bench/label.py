@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -78,7 +78,7 @@ def bench(
     for side in labellers:
         ours(side, table.slice(0, THEIR_ROWS))
     theirs(found[:THEIR_ROWS])
-    runs = {side: partial(ours, side) for side in labellers}
+    runs: dict[str, Callable[[], Any]] = {side: partial(ours, side) for side in labellers}
     measured = measure.in_turn({**runs, THEIRS: theirs}, repeats)
     labelled = {
         side: [_ours(row) for part in measured[side].results[0] for row in part.to_pylist()]
