@@ -14,7 +14,7 @@ from projner.config import Label
 from projner.errors import JobError
 from projner.evaluate.f1 import Labelled
 from projner.label.stage import Labeller
-from projner.label.transformers import read_labels
+from projner.label.reader import read_labels
 from projner.tags import Span, to_tags
 
 WARM_ROWS = 32
