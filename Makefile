@@ -82,4 +82,6 @@ $(VLLM_VENV)/.ready: pyproject.toml $(VENV)/.test
 	$(BIN)/python -m pip freeze | grep -E '^(ray|pyarrow)==' > $(VLLM_VENV)/same.txt
 	$(VLLM_VENV)/bin/python -m pip --disable-pip-version-check install --quiet \
 		--constraint $(VLLM_VENV)/same.txt '$(VLLM)' --editable '.[langid]'
+# Nothing here reads images or sound, and these may be for another build of torch.
+	$(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@

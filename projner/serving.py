@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -81,7 +81,12 @@ def version() -> str:
 
 
 def start(
-    config: Label | LanguageModel, runner: str, longest: int, cpus: float | None, **settings: Any
+    config: Label | LanguageModel,
+    runner: str,
+    longest: int,
+    cpus: float | None,
+    attempt: Callable[[Any], object] = lambda _: None,
+    **settings: Any,
 ) -> Any:
     """A `vllm.LLM` with a checkpoint.
 
@@ -90,6 +95,7 @@ def start(
         runner: `generate` or `pooling`.
         longest: sub-words of a prompt and its answer.
         cpus: how many CPUs it may keep busy.
+        attempt: tries it out, for a shape that there are no kernels for may not show before.
         settings: further ones of `vllm.LLM`.
 
     Raises:
@@ -102,7 +108,7 @@ def start(
     folder = Path(config.model).expanduser()
     try:
         with _quiet():
-            return library().LLM(
+            made = library().LLM(
                 model=str(folder) if folder.is_dir() else config.model,
                 revision=config.revision,
                 runner=runner,
@@ -118,8 +124,10 @@ def start(
                 kv_cache_memory_bytes=CPU_CACHE if on == "cpu" else None,
                 **settings,
             )
+            attempt(made)
     except Exception as error:
         raise JobError(f"{config.model}: vLLM cannot serve it: {_reason(error)}") from error
+    return made
 
 
 def device(asked: devices.Device) -> str:

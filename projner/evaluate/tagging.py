@@ -13,8 +13,8 @@ from projner import checkpoints
 from projner.config import Label
 from projner.errors import JobError
 from projner.evaluate.f1 import Labelled
-from projner.label.stage import Labeller
 from projner.label.reader import read_labels
+from projner.label.stage import Labeller
 from projner.tags import Span, to_tags
 
 WARM_ROWS = 32

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,9 +41,14 @@ class Served(Reader):
         most = {}
         if config.batch_tokens is not None:
             most = {"max_num_batched_tokens": max(longest, config.batch_tokens)}
-        self._llm = serving.start(config, "pooling", longest, cpus, **most)
         # Probabilities are made here, in float32 whatever the model computes in.
         self._wanted = serving.library().PoolingParams(task="token_classify", use_activation=False)
+        nothing = [[*self.frame.prefix, *self.frame.suffix]]
+
+        def attempt(llm: Any) -> object:
+            return self._encode(llm, nothing)
+
+        self._llm = serving.start(config, "pooling", longest, cpus, attempt, **most)
 
     def probabilities(
         self, ids: np.ndarray, lengths: np.ndarray, firsts: np.ndarray, counts: np.ndarray
@@ -51,17 +57,21 @@ class Served(Reader):
 
         prefix, suffix = self.frame.prefix, self.frame.suffix
         rows = np.split(ids, np.cumsum(lengths)[:-1])
-        prompts = [{"prompt_token_ids": [*prefix, *row.tolist(), *suffix]} for row in rows]
+        prompts = [[*prefix, *row.tolist(), *suffix] for row in rows]
         with serving.alive():
-            answers = self._llm.encode(
-                prompts,
-                pooling_params=self._wanted,
-                pooling_task="token_classify",
-                use_tqdm=False,
-            )
+            answers = self._encode(self._llm, prompts)
         first = len(prefix) + firsts
         found = [
             answer.outputs.data[start : start + count]
             for answer, start, count in zip(answers, first.tolist(), counts.tolist(), strict=True)
         ]
         return torch.cat(found).float().softmax(-1)
+
+    def _encode(self, llm: Any, prompts: Sequence[list[int]]) -> list[Any]:
+        answers: list[Any] = llm.encode(
+            [{"prompt_token_ids": prompt} for prompt in prompts],
+            pooling_params=self._wanted,
+            pooling_task="token_classify",
+            use_tqdm=False,
+        )
+        return answers

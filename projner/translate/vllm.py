@@ -9,12 +9,12 @@ import numpy as np
 
 from projner import checkpoints, devices, serving
 from projner.batching import Padding
-from projner.config import LanguageModel
+from projner.config import LanguageModel, Translate
 from projner.errors import JobError
 from projner.languages import Language
 from projner.translate import answers, checks, prompts
-from projner.translate.codec import load_tokenizer
-from projner.translate.engine import Engine, Finish, Translation
+from projner.translate.codec import Codec, load_tokenizer
+from projner.translate.engine import CodeEngine, Engine, Finish, Translation
 from projner.translate.markers import Kind
 
 SLACK = 32
@@ -46,7 +46,55 @@ def load(config: LanguageModel, cpus: float | None = None) -> Engine:
     loaded = checkpoints.load_config(config.model, config.revision)
     if getattr(loaded, "is_encoder_decoder", False):
         serving.refuse_unserved(config.model, loaded, "use engine ctranslate2 or transformers")
+        return Coded(config, loaded, cpus)
     return Asker(config, loaded, cpus)
+
+
+class Coded(CodeEngine):
+    """A model with language codes, where vLLM serves its architecture: none of up to 0.33 does.
+
+    It is given the prompts of vLLM's encoder-decoders, and searches greedily.
+    """
+
+    def __init__(self, config: LanguageModel, loaded: Any, cpus: float | None = None) -> None:
+        """As `Asker`."""
+        shared = {"model", "revision", "max_length_ratio", "min_length_ratio", "dtype"}
+        settings = config.model_dump(include=shared)
+        # It makes micro-batches itself, of whatever it is given at once.
+        section = Translate(engine="transformers", batch_tokens=1 << 40, **settings)
+        codec = Codec(config.model, config.revision)
+        super().__init__(section, codec, getattr(loaded, "max_position_embeddings", codec.longest))
+        self.check_vocabulary(loaded.vocab_size)
+        self._start = loaded.decoder_start_token_id
+        self._llm = serving.start(config, "generate", self.limit + 2, cpus)
+
+    def _begin(self, texts: list[list[int]], languages: list[int], cap: int) -> Finish[list[int]]:
+        prompts = [
+            {
+                "encoder_prompt": {"prompt_token_ids": text},
+                "decoder_prompt": {"prompt_token_ids": [self._start, language]},
+            }
+            for text, language in zip(texts, languages, strict=True)
+        ]
+        greedy = serving.library().SamplingParams(temperature=0, max_tokens=cap + 1)
+
+        def finish() -> list[list[int]]:
+            with serving.alive():
+                made = self._llm.generate(prompts, greedy, use_tqdm=False)
+            return [_with_end(output.outputs[0], self.codec.end) for output in made]
+
+        return finish
+
+    def _begin_scores(
+        self, texts: list[list[int]], translations: list[list[int]]
+    ) -> Finish[list[float]]:
+        raise NotImplementedError
+
+
+def _with_end(answer: Any, end: int) -> list[int]:
+    """The sub-words of an answer, with the end where it stopped by itself."""
+    ids = list(answer.token_ids)
+    return [*ids, end] if answer.finish_reason == "stop" and ids[-1:] != [end] else ids
 
 
 class Request(NamedTuple):
@@ -99,7 +147,14 @@ class Asker:
         self._waiting: dict[int, Request] = {}
         self._answered: dict[int, Any] = {}
         self._begun = 0
-        self._llm = serving.start(config, "generate", self._longest, cpus, seed=config.seed)
+
+        def attempt(llm: Any) -> object:
+            prompt = {"prompt_token_ids": self._encode(["."], special=True)[0]}
+            return llm.generate([prompt], [self._sampling(1)], use_tqdm=False)
+
+        self._llm = serving.start(
+            config, "generate", self._longest, cpus, attempt, seed=config.seed
+        )
 
     def knows(self, language: Language) -> bool:
         """Whether the prompt can name a language; whether the model knows it, only its answers tell."""
@@ -159,7 +214,9 @@ class Asker:
                 use_tqdm=False,
             )
         given = [output.outputs[0] for output in made]
-        self.padding.add_bare(np.array([len(r.prompt) + r.cap for r in requests]))
+        read = [len(request.prompt) for request in requests]
+        written = [len(answer.token_ids) for answer in given]
+        self.padding.add_bare(np.array([*read, *written]))
         texts = [
             answers.clean(answer.text, request.text, request.target)
             if self.config.clean

@@ -14,6 +14,7 @@ import pytest
 from projner import serving
 from projner.config import LanguageModel
 from projner.demo import causal
+from projner.demo.models import Models
 from projner.errors import JobError
 from projner.translate import Translator
 from projner.translate.marked import MarkedTranslator
@@ -200,17 +201,44 @@ def test_markers_are_asked_for_and_read(started: Started) -> None:
     assert asked == {0, 1}
 
 
-@pytest.mark.parametrize(
-    ("settings", "problem"),
-    [
-        ({"max_tokens": 64}, "raise translate.max_tokens"),
-    ],
-)
-def test_what_cannot_be_asked_is_said(
-    started: Started, settings: dict[str, Any], problem: str
+def test_a_model_must_hold_its_prompt(started: Started) -> None:
+    with pytest.raises(JobError, match=r"raise translate\.max_tokens"):
+        started({}, prompt="general", max_tokens=64)
+
+
+def test_a_model_with_codes_is_asked_by_them(
+    demo_models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(JobError, match=problem):
-        started({}, prompt="general", **settings)
+    """As it will be where vLLM serves one: here a model repeats what it reads, without its code."""
+    asked: list[dict[str, Any]] = []
+
+    def generate(prompts: list[dict[str, Any]], _: Any, **__: Any) -> list[Any]:
+        asked.extend(prompts)
+        texts = [prompt["encoder_prompt"]["prompt_token_ids"][1:] for prompt in prompts]
+        outputs = [SimpleNamespace(token_ids=ids, finish_reason="stop") for ids in texts]
+        return [SimpleNamespace(outputs=[output]) for output in outputs]
+
+    library = SimpleNamespace(
+        SamplingParams=lambda **given: given,
+        ModelRegistry=SimpleNamespace(
+            get_supported_archs=lambda: ["M2M100ForConditionalGeneration"]
+        ),
+    )
+    monkeypatch.setattr(serving, "library", lambda threads=None: library)
+    monkeypatch.setattr(serving, "start", lambda *_, **__: SimpleNamespace(generate=generate))
+    section = LanguageModel(engine="vllm", model=str(demo_models.translator), dtype="float32")
+    translator = Translator(section, "source", languages=["swh_Latn"])
+    translator.setup(1)
+    texts = ["Ada met Amina in Kano .", "It rained ."]
+    rows = translator(table(texts)).to_pylist()
+    assert [row["target_text"] for row in rows] == texts
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(demo_models.translator)
+    codes = tokenizer.convert_tokens_to_ids(["eng_Latn", "swh_Latn"])
+    for prompt in asked:
+        assert prompt["encoder_prompt"]["prompt_token_ids"][0] == codes[0]
+        assert prompt["decoder_prompt"]["prompt_token_ids"][1] == codes[1]
 
 
 def test_settings_are_what_decides_the_answers(started: Started) -> None:
