@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,17 @@ def test_the_tagger_works_everywhere_and_a_lost_worker_costs_no_step(
     ray_session, training: dict[str, Any], tmp_path: Path, monkeypatch
 ):
     monkeypatch.setattr(fit, "_work", DiesOnce(tmp_path / "died", step=25))
-    made = fitted(training)
+    told: list[str] = []
+    made = fit.fit(Training.model_validate(training), told.append)
     assert (tmp_path / "died").exists()
     assert made.steps == STEPS
+    # What was done again is told once.
+    assert [line.partition(",")[0] for line in told if "loss" in line] == [
+        f"step {step} of {STEPS}" for step in range(1, STEPS + 1)
+    ]
+    assert f"step {STEPS} of {STEPS}, epoch 2.00, F1 {made.history[-1]['f1']:.4f}" in told
+    tracked = tmp_path / "trained" / "tensorboard"
+    assert tracked.is_dir() == (find_spec("tensorboard") is not None)
     assert [row["step"] for row in made.history] == [STEPS / 2, STEPS]
     assert made.f1 == max(row["f1"] for row in made.history) > 0.4
 
