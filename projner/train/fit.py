@@ -345,7 +345,11 @@ def _train(plan: Plan, folder: Path) -> ray.train.Result:
     cpus = workers.cpus or share / 2
     trainer = ray.train.torch.TorchTrainer(
         _work,
-        train_loop_config={"plan": plan, "threads": workers.cpus or share},
+        train_loop_config={
+            "plan": plan,
+            "threads": workers.cpus or share,
+            "folder": os.getcwd(),
+        },
         scaling_config=ray.train.ScalingConfig(
             num_workers=least if least == most else (least, most),
             use_gpu=gpus > 0,
@@ -365,6 +369,9 @@ def _train(plan: Plan, folder: Path) -> ray.train.Result:
 
 
 def _work(given: dict[str, Any]) -> None:
+    # Ray Train moves its workers to a folder of its own; what the file names lies beside the job.
+    if os.path.isdir(given["folder"]):
+        os.chdir(given["folder"])
     devices.use_threads(given["threads"])
     work(given["plan"])
 

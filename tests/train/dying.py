@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from projner.train import loop
+from projner.train import fit, loop
 
 
 class DiesOnce:
@@ -27,4 +27,4 @@ class DiesOnce:
             return work(*arguments)
 
         loop._Worker.step = dying  # type: ignore[method-assign]
-        loop.work(given["plan"])
+        fit._work(given)

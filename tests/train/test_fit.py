@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ STEPS = 38
 @pytest.fixture
 def training(demo_models, tmp_path: Path) -> dict[str, Any]:
     return {
-        "model": str(demo_models.encoder),
+        # Workers start in a folder of their own.
+        "model": os.path.relpath(demo_models.encoder),
         "data": {"gold": str(CORPUS / "train.swh.conll")},
         "dev": str(CORPUS / "test.swh.conll"),
         "output": str(tmp_path / "trained"),
