@@ -28,6 +28,7 @@ import pyarrow as pa
 import ray
 import ray.data
 from ray._private import ray_constants
+from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 from ray.exceptions import ActorDiedError, RayError
@@ -164,7 +165,42 @@ def _join(address: str | None) -> None:
 
 def index_of(job: config.Job) -> corpora.Index:
     """What is in a job's corpus, as `project` wants to know it. Raises JobError."""
-    return corpora.index(job.corpus, _chunk_rows(job))
+    return corpora.index(_corpus_here(job.corpus), _chunk_rows(job))
+
+
+def _corpus_here(corpus: config.Corpus) -> config.Corpus:
+    """The corpus with relative paths as they are meant in this folder."""
+    if _has_a_folder() or storage.is_url(corpus.root):
+        return corpus
+    return corpus.model_copy(update={"root": os.path.abspath(corpus.root)})
+
+
+def _models_here(job: config.Job) -> config.Job:
+    """The job with the folders of its models as they are meant in this folder."""
+    if _has_a_folder():
+        return job
+
+    def found(section: Any) -> Any:
+        model = getattr(section, "model", None)
+        if not isinstance(model, str) or not os.path.isdir(os.path.expanduser(model)):
+            return section
+        return section.model_copy(update={"model": os.path.abspath(os.path.expanduser(model))})
+
+    names = ("translate", "translate_marked", "label", "label_target")
+    return job.model_copy(
+        update={
+            **{name: found(getattr(job, name)) for name in names},
+            "align": tuple(map(found, job.align)),
+        }
+    )
+
+
+def _has_a_folder() -> bool:
+    """Whether this job was submitted with a folder of its own, which workers have wherever they are.
+
+    Workers of a cluster that was merely joined are in some other folder than this process.
+    """
+    return RAY_JOB_CONFIG_JSON_ENV_VAR in os.environ
 
 
 @contextmanager
@@ -210,7 +246,7 @@ def project(
         raise JobError(f"--retry {unknown[0]}: choose statuses among {', '.join(RETRIED)}")
     output = storage.at(job.output)
     storage.refuse_file(output)
-    job, *beside = map(without_gpus, [job, *beside])
+    job, *beside = (_models_here(without_gpus(each)) for each in (job, *beside))
     progress.current().does("reading the corpus")
     index = known or index_of(job)
     progress.current().does("looking for what is there")

@@ -422,6 +422,19 @@ def test_files_from_other_systems(
     check(rows, PAIRS)
 
 
+def test_relative_paths_are_meant_where_the_command_runs(
+    bitext: Bitext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Workers of a cluster that is joined are elsewhere, as those of this Ray are.
+    job = bitext()
+    monkeypatch.chdir(tmp_path / "corpus")
+    del job["corpus"]["root"]
+    _, rows = done(job | {"output": "runs-here"})
+    check(rows, PAIRS)
+    assert {row["origin"]["file"] for row in rows} == {"target.txt"}
+    assert (tmp_path / "corpus" / "runs-here").is_dir()
+
+
 def test_a_run_has_one_writer(bitext: Bitext) -> None:
     first, _ = done(bitext())
     with lease.hold(first.run.folder):

@@ -23,6 +23,7 @@ GIVES = {
     "models": "translation, labelling and word alignment by models",
     "eflomal": "statistical word alignment (GPL-3.0, compiled from source)",
     "awesome-align": "the package awesome-align as an engine",
+    "vllm": "language models that translate, in an environment of its own (README.md)",
     "langid": "filters by language",
     "icu": "dictionaries for languages that write no spaces",
     "hub": "data sets of the Hugging Face hub",
