@@ -411,7 +411,7 @@ def _check_environments(jobs: Iterable[config.Job]) -> None:
     Looked at on every node that has what models want: GPUs, where any node has some.
     """
     wanted = {
-        (section.environment, ("vllm",) if section.engine == "vllm" else ())
+        (environments.location(section.environment), ("vllm",) if section.engine == "vllm" else ())
         for job in jobs
         for section in (job.translate, job.translate_marked, job.label, job.label_target)
         if section and section.environment
