@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
+import yaml
+
 from projner.errors import JobError
 from projner.export import annotation, datasets, docbin, text
 from projner.export.sentences import Choice, Sentence, sentences
@@ -39,6 +41,12 @@ def export(location: str, form: str, output: str, choice: Choice = EVERYTHING) -
     if missing:
         there = ", ".join(snapshot.entities) or "none"
         raise JobError(f"{location}: has no class {missing[0]!r}; there are {there}")
+    languages = yaml.safe_load((run.folder / "job.yaml").read())["corpus"]["target_lang"]
+    strange = [code for code in choice.languages if code not in languages]
+    if strange:
+        raise JobError(
+            f"{location}: has no language {strange[0]}; there are {', '.join(languages)}"
+        )
     path = Path(output)
     if path.exists():
         raise JobError(f"{path}: exists already; remove it, or give another --output")

@@ -126,7 +126,7 @@ def test_entities_and_rows_can_be_chosen(exported, pairs_run: str, tmp_path: Pat
     found = f1.read_labelled(str(exported("conll", classes=("ORG",))))
     spans = [[span for span in to_spans(tags) if span.label == "ORG"] for tags in TAGS]
     assert found.tags == [to_tags(s, len(t)) for s, t in zip(spans, TOKENS, strict=True)]
-    assert export(pairs_run, "jsonl", str(tmp_path / "none"), Choice(languages=("hau_Latn",))) == 0
+    assert export(pairs_run, "jsonl", str(tmp_path / "all"), Choice(languages=("swh_Latn",))) == 5
     assert export(pairs_run, "jsonl", str(tmp_path / "bad"), Choice(statuses=("error",))) == 0
     export(pairs_run, "conll", str(tmp_path / "sure"), Choice(min_score=2.0))
     assert {tag for tags in f1.read_labelled(str(tmp_path / "sure")).tags for tag in tags} == {"O"}
@@ -139,6 +139,10 @@ def test_entities_and_rows_can_be_chosen(exported, pairs_run: str, tmp_path: Pat
         (
             ["--format", "conll", "--classes", "MISC"],
             "has no class 'MISC'; there are LOC, ORG, PER",
+        ),
+        (
+            ["--format", "conll", "--lang", "hau"],
+            "has no language hau_Latn; there are swh_Latn",
         ),
         (["--format", "conll", "--status", "okay"], "unknown status 'okay'; choose among ok"),
         (["--format", "conll", "--output", "."], "exists already"),
