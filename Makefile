@@ -23,9 +23,7 @@ coverage: $(VENV)/.test
 
 # The reference of every module, from its docstrings.
 docs: $(VENV)/.docs
-	$(BIN)/python -c "import pathlib, pdoc, projner; projner.Projection, projner.project_sentence; \
-	    pdoc.render.configure(docformat='google'); \
-	    pdoc.pdoc('projner', output_directory=pathlib.Path('build/docs'))"
+	$(BIN)/python jobs/reference.py build/docs
 
 # The wheel in an environment of its own; WHEEL_ARGS=--extras installs every extra, too.
 test-wheel: $(VENV)/.test
