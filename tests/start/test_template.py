@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from projner import cli, config, methods, pipeline
+from projner import checkpoints, cli, config, methods, pipeline
 from projner.errors import JobError
 from tests.conftest import PAIRS, conll, plain
 
@@ -78,7 +78,13 @@ def test_every_case_is_a_job_that_can_be_read(name: str, here: Path) -> None:
 
 
 @pytest.mark.parametrize("method", methods.NAMED)
-def test_every_method_finds_the_models_that_it_asks_for(method: str, here: Path) -> None:
+def test_every_method_finds_the_models_that_it_asks_for(
+    method: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise JobError("the hub is away")
+
+    monkeypatch.setattr(checkpoints, "load_config", away)
     project = methods.NAMED[method]
     direction = "translate-train" if project.method == "marked" else "bitext"
     side = ["--target", "sw.txt"] if direction == "bitext" else []
