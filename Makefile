@@ -17,7 +17,7 @@ demo: $(VENV)/.models
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
-# What the tests without a Ray or a model of their own reach; the floor is in pyproject.toml.
+# What all tests but the slow ones reach in this process; the floor is in pyproject.toml.
 coverage: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
