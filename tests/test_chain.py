@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
 from projner.cli import main
+from projner.demo.write_corpus import CORPUS
 from tests.conftest import conll
+
+if TYPE_CHECKING:
+    from projner.demo.models import Models
 
 GOLD = ["[PER Ada] met [LOC Rome] .", "It rained ."]
 WRONG = ["[PER Ada] met Rome .", "It rained ."]
@@ -50,6 +55,47 @@ def test_figures_of_every_step(folder: Path, capfd: pytest.CaptureFixture[str]) 
         "half",
         "all",
     ]
+
+
+@pytest.mark.slow
+def test_from_labels_in_one_language_to_a_tagger_of_another(
+    tmp_path: Path, demo_models: Models, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The chain of `jobs/lafand`, small: project a bitext, train on it, compare with model transfer."""
+    job = {
+        "corpus": {
+            "format": "bitext",
+            "source": str(CORPUS / "train.eng.conll"),
+            "target": str(CORPUS / "train.swh.conll"),
+            "links": str(CORPUS / "train.eng-swh.pharaoh"),
+            "source_lang": "eng_Latn",
+            "target_lang": "swh_Latn",
+        },
+        "output": str(tmp_path / "projected"),
+    }
+    training = {
+        "model": str(demo_models.encoder),
+        "data": {"runs": str(tmp_path / "projected"), "negatives": 0.5},
+        "epochs": 2,
+        "learning_rate": 0.003,
+        "output": str(tmp_path / "trained"),
+    }
+    for name, file in (("job", job), ("training", training)):
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(file))
+    gold = f"--gold {CORPUS / 'test.swh.conll'}"
+    steps = {
+        "project": "project $in/job.yaml",
+        "tagger": "train $in/training.yaml",
+        "transfer": f"evaluate --model {demo_models.tagger} {gold}",
+        "projection": f"evaluate --model $in/trained/model {gold}",
+    }
+    file = written(tmp_path, steps)
+    assert main(["chain", file]) == 0
+    rows = [line.split() for line in capfd.readouterr().out.splitlines()[-5:]]
+    assert [row[0] for row in rows] == [*steps, "all"]
+    figures = {row[0]: float(row[2]) for row in rows if len(row) == 3}
+    assert figures.keys() == {"transfer", "projection"}
+    assert figures["projection"] > 0.4
 
 
 def test_values_can_be_set(folder: Path, tmp_path: Path) -> None:
