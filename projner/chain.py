@@ -84,4 +84,7 @@ def run(chain: Chain) -> Iterator[Step]:
                 "mend it and run the chain again"
             )
         figures = json.loads(done.stdout) if evaluating else None
-        yield Step(name, time.perf_counter() - began, figures)
+        step = Step(name, time.perf_counter() - began, figures)
+        found = f", F1 {figures['overall']['f1']:.3f}" if figures else ""
+        print(f"== {name}: {step.seconds:.0f} s{found}", file=sys.stderr, flush=True)
+        yield step

@@ -50,11 +50,10 @@ def test_figures_of_every_step(folder: Path, capfd: pytest.CaptureFixture[str]) 
     found = [step["figures"]["overall"]["f1"] for step in steps]
     assert found == pytest.approx([1, 2 / 3])
     assert main(["chain", file]) == 0
-    assert [line.split()[0] for line in capfd.readouterr().out.splitlines()][2:] == [
-        "all",
-        "half",
-        "all",
-    ]
+    said = capfd.readouterr()
+    assert [line.split()[0] for line in said.out.splitlines()][2:] == ["all", "half", "all"]
+    assert "== half: " in said.err
+    assert "s, F1 0.667" in said.err
 
 
 @pytest.mark.slow
