@@ -508,7 +508,7 @@ def test_no_output_and_no_place_for_it(bitext: Bitext, tmp_path: Path) -> None:
     with pytest.raises(JobError, match="the job has no `output`; add one, or give --output DIR"):
         done({"corpus": job["corpus"]})
     (tmp_path / "file").touch()
-    with pytest.raises(JobError, match=r"cannot be made: Not a directory; give another --output"):
+    with pytest.raises(JobError, match="file: is a file, not a folder; give another --output"):
         done({**job, "output": str(tmp_path / "file")})
 
 
