@@ -41,12 +41,8 @@ def export(location: str, form: str, output: str, choice: Choice = EVERYTHING) -
     if missing:
         there = ", ".join(snapshot.entities) or "none"
         raise JobError(f"{location}: has no class {missing[0]!r}; there are {there}")
-    languages = yaml.safe_load((run.folder / "job.yaml").read())["corpus"]["target_lang"]
-    strange = [code for code in choice.languages if code not in languages]
-    if strange:
-        raise JobError(
-            f"{location}: has no language {strange[0]}; there are {', '.join(languages)}"
-        )
+    if choice.languages:
+        _check_languages(location, run, choice.languages)
     path = Path(output)
     if path.exists():
         raise JobError(f"{path}: exists already; remove it, or give another --output")
@@ -65,6 +61,13 @@ def export(location: str, form: str, output: str, choice: Choice = EVERYTHING) -
         else:
             unfinished.unlink(missing_ok=True)
     return next(count)
+
+
+def _check_languages(location: str, run: runs.Run, wanted: Iterable[str]) -> None:
+    there = yaml.safe_load((run.folder / "job.yaml").read())["corpus"]["target_lang"]
+    strange = [code for code in wanted if code not in there]
+    if strange:
+        raise JobError(f"{location}: has no language {strange[0]}; there are {', '.join(there)}")
 
 
 def _writer(

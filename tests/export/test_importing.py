@@ -133,7 +133,7 @@ def test_a_row_that_is_computed_again_keeps_its_correction(
     # To the run before, it is still a row that failed.
     (flaky.folder / "spoilt").write_text("")
     retried = pipeline.project(config.build(job), retry=["error"])
-    assert retried.computed == 4
+    assert retried.computed == 2
     assert (retried.snapshot.statuses, retried.snapshot.corrected) == ({"ok": 5}, 1)
     rows = retried.run.read(retried.snapshot).to_pylist()
     assert labels(rows[2]) == [(0, 2, "PER")]
