@@ -168,7 +168,7 @@ def test_gold_may_be_where_the_corpus_is(gold: str) -> None:
     corpus = {"format": "text", "source": "a.txt", "source_lang": "eng", "target_lang": "swh"}
     root = "memory://gold" if gold == "g.conll" else "elsewhere"
     job = config.build({"corpus": corpus | {"root": root, "skip": 1}, "evaluate": {"gold": gold}})
-    assert compare._gold(job)["swh_Latn"].tokens == [["Bo"]]
+    assert compare.gold_of(job)["swh_Latn"].tokens == [["Bo"]]
 
 
 def test_one_gold_file_for_several_languages_is_refused(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_one_gold_file_for_several_languages_is_refused(tmp_path: Path) -> None:
         {"corpus": corpus | {"target_lang": ["swh", "hau"]}, "evaluate": {"gold": "g.conll"}}
     )
     with pytest.raises(JobError, match=r"one file for several target languages; .*swh_Latn: g"):
-        compare._gold(job)
+        compare.gold_of(job)
 
 
 @pytest.mark.parametrize(
