@@ -69,14 +69,26 @@ def labels(rows: list[Row]) -> set[str]:
     return {entity["label"] for row in rows for entity in row["source_entities"]}
 
 
-def test_every_actor_of_a_pool_works(bitext: Bitext, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Slow(Labels):
-        def __call__(self, table: pa.Table) -> pa.Table:
-            time.sleep(0.3)
-            return super().__call__(table)
+class Meets(Labels):
+    """Works once there are three of it, however long the last one takes to start."""
 
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        (self._folder / str(os.getpid())).touch()
+        patience = time.monotonic() + 60
+        while len([*self._folder.iterdir()]) < 3 and time.monotonic() < patience:
+            time.sleep(0.05)
+        return super().__call__(table)
+
+
+def test_every_actor_of_a_pool_works(
+    bitext: Bitext, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     job = {**unlabelled(bitext), "resources": {"label": {"actors": 3}}}
-    rows = worked(job, monkeypatch, Slow())
+    (tmp_path / "there").mkdir()
+    rows = worked(job, monkeypatch, Meets(tmp_path / "there"))
     assert len(rows) == ROWS
     assert len(labels(rows)) == 3
 
