@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
+from projner.meanwhile import meanwhile
 from projner.progress import Progress, Stretch, watched
 from projner.report.chatter import Chatter
 
@@ -62,21 +62,13 @@ def _live(progress: Progress, stream: TextIO) -> Iterator[None]:
 
 @contextmanager
 def _lines(progress: Progress, stream: TextIO, view: View, every: float) -> Iterator[None]:
-    done = threading.Event()
-
     def tell() -> None:
-        while not done.wait(every):
-            now = time.monotonic()
-            text = json.dumps(as_json(progress, now)) if view == "json" else line(progress, now)
-            print(text, file=stream, flush=True)
+        now = time.monotonic()
+        text = json.dumps(as_json(progress, now)) if view == "json" else line(progress, now)
+        print(text, file=stream, flush=True)
 
-    thread = threading.Thread(target=tell, name="projner-progress", daemon=True)
-    thread.start()
-    try:
+    with meanwhile(tell, every, "projner-progress"):
         yield
-    finally:
-        done.set()
-        thread.join()
 
 
 def line(progress: Progress, now: float) -> str:

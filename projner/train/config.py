@@ -12,8 +12,8 @@ from projner.devices import Device, Precision
 from projner.train.trackers import Tracker
 
 
-def _sections(value: Any) -> Any:
-    return (value,) if isinstance(value, Mapping) else value
+def _one_section_or_several(value: Any) -> Any:
+    return (value,) if isinstance(value, Mapping | Section) else value
 
 
 class Gold(Section):
@@ -147,10 +147,6 @@ class SelfTraining(Section):
     """What a word counts in the loss beside one of `data`."""
 
 
-def _one_section_or_several(value: Any) -> Any:
-    return (value,) if isinstance(value, Mapping | Section) else value
-
-
 class Auxiliary(Section):
     """What else a CoNLL-U file tells of its words: a head of its own learns it from the same encoder's
     states as the tags, and is dropped when the tagger is saved."""
@@ -235,7 +231,7 @@ class Training(Section):
     dev: Gold | None = None
     """Gold that checkpoints are compared on; without it the last one is kept."""
     output: str | None = None
-    auxiliary: Annotated[tuple[Auxiliary, ...], BeforeValidator(_sections)] = ()
+    auxiliary: Annotated[tuple[Auxiliary, ...], BeforeValidator(_one_section_or_several)] = ()
     """Other tasks to learn at the same time: a section, or a list of them."""
     alignment: Alignment | None = None
     epochs: float = Field(3, gt=0)

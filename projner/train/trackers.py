@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -22,6 +21,7 @@ from typing import Any, Literal, Protocol
 
 from projner import progress
 from projner.errors import JobError
+from projner.meanwhile import meanwhile
 
 log = logging.getLogger(__name__)
 
@@ -145,20 +145,15 @@ def following(folder: Path, to: Sequence[Sink]) -> Iterator[None]:
     path = folder / NAME
     open_sinks = [*to]
     place, last = _read(path, 0, -1, [])
-    done = threading.Event()
 
     def follow() -> None:
         nonlocal place, last
-        while not done.wait(EVERY):
-            place, last = _read(path, place, last, open_sinks)
+        place, last = _read(path, place, last, open_sinks)
 
-    thread = threading.Thread(target=follow, name="projner-trackers", daemon=True)
-    thread.start()
     try:
-        yield
+        with meanwhile(follow, EVERY, "projner-trackers"):
+            yield
     finally:
-        done.set()
-        thread.join()
         _read(path, place, last, open_sinks)
         for sink in [*open_sinks]:
             _try(sink.close, sink, open_sinks)
