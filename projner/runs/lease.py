@@ -11,16 +11,17 @@ import json
 import logging
 import os
 import socket
-import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from projner import storage
 from projner.errors import JobError
+from projner.meanwhile import meanwhile
 from projner.storage import Place
 
 log = logging.getLogger(__name__)
@@ -95,16 +96,10 @@ def hold(folder: Place | str | os.PathLike[str], seconds: float | None = None) -
     leases = storage.at(folder) / "lease"
     leases.make()
     lease = _take(leases, _myself(), seconds)
-    done = threading.Event()
-    beat = threading.Thread(
-        target=_keep, args=(lease, done, seconds / 4), name="lease", daemon=True
-    )
-    beat.start()
     try:
-        yield lease
+        with meanwhile(partial(_keep, lease), seconds / 4, "lease"):
+            yield lease
     finally:
-        done.set()
-        beat.join()
         if not lease.lost:
             _quietly(lease.release)
 
@@ -142,8 +137,8 @@ def _refuse_living(leases: Place, number: int, seconds: float) -> None:
     )
 
 
-def _keep(lease: Lease, done: threading.Event, seconds: float) -> None:
-    while not done.wait(seconds) and not lease.lost:
+def _keep(lease: Lease) -> None:
+    if not lease.lost:
         _quietly(lease.renew)
 
 
