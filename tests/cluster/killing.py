@@ -124,9 +124,10 @@ class Killing:
         )
 
     def _wait_for_work(self, output: Path, name: str, driver: subprocess.Popen[bytes]) -> None:
-        """Return when a driver's first rows are worked on, or when it has ended."""
+        """Return when a driver's first rows are worked on, when it has ended, or when it hangs."""
         before = len(committed(output))
-        while driver.poll() is None and not notes(output).get(name):
+        patience = time.monotonic() + LONGEST
+        while driver.poll() is None and not notes(output).get(name) and time.monotonic() < patience:
             if self.models and len(committed(output)) > before:
                 break
             time.sleep(0.1)
