@@ -93,14 +93,14 @@ def test_a_lease_in_a_store_expires_and_is_taken_once(s3: str) -> None:
     folder = storage.at(s3)
     with lease.hold(folder, 60) as mine:
         # S3 tells whole seconds, and a busy machine may be late with a sign of life.
-        time.sleep(4.1)
+        time.sleep(10.1)
         start, tried = threading.Barrier(4), threading.Barrier(4)
         taken: list[bool] = []
 
         def take() -> None:
             start.wait()
             try:
-                with lease.hold(folder, 4):
+                with lease.hold(folder, 10):
                     taken.append(True)
                     # Whoever came after it was released would win as well.
                     tried.wait(60)
